@@ -1,5 +1,5 @@
 # make            build the programs into build/bin      make run     build and run the demo
-# make test       build and run the tests                make check   all static checks
+# make test       build and run the tests                make check   everything else that CI runs
 # make test T=x   only tests whose name contains x       make help    every target
 .DEFAULT_GOAL := all
 
@@ -10,58 +10,97 @@ WARN := -std=c11 -pedantic -Wall -Wextra -Werror -Wconversion -Wsign-conversion 
         -Wcast-qual -Wcast-align -Wundef -Wvla -Wpointer-arith -Wwrite-strings \
         -Wstrict-prototypes -Wmissing-prototypes -Wredundant-decls -Wswitch-enum \
         -Wimplicit-fallthrough -Wformat=2 -Wdouble-promotion -Wnull-dereference
-gcc_WARN   := -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Walloca -Woverride-init
-clang_WARN := -Wmissing-variable-declarations -Winitializer-overrides -Wunreachable-code
 
-KIND := $(if $(findstring clang,$(CC)),clang,gcc)
+# One directory of objects for each compiler and sanitizer: build/gcc, build/gcc-address, build/arm…
+KIND := $(or $(findstring clang,$(CC)),$(findstring arm,$(CC)),$(findstring mips,$(CC)),gcc)
 OUT  := build/$(KIND)$(addprefix -,$(SAN))
-BIN  := $(if $(SAN),$(OUT)/bin,build/bin)
+BIN  := $(if $(filter build/gcc,$(OUT)),build/bin,$(OUT)/bin)
 
-CPPFLAGS += -I. -D_GNU_SOURCE -MMD -MP
-CFLAGS   += $(OPT) $(WARN) $($(KIND)_WARN) -fstack-protector-strong
-LDFLAGS  += -Wl,--as-needed
-ifneq ($(SAN),)
-CFLAGS   += -fsanitize=$(SAN),undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-endif
+GCC_WARN    := -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Walloca -Woverride-init
+gcc_FLAGS   := $(GCC_WARN) -fstack-protector-strong $(if $(SAN),,-fcallgraph-info=su)
+clang_FLAGS := -Wmissing-variable-declarations -Winitializer-overrides -Wunreachable-code
+arm_FLAGS   := $(GCC_WARN) -Os -mcpu=cortex-m4 -mthumb -ffreestanding -fcallgraph-info=su \
+               -isystem tests/checks/freestanding
+mips_FLAGS  := $(GCC_WARN) -static -isystem tests/checks/shim
+
+address_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+fuzzer_FLAGS  := -fsanitize=fuzzer-no-link $(address_FLAGS)
+
+CPPFLAGS = $(addprefix -I,$(filter build/mips,$(OUT))) -I. -D_GNU_SOURCE
+CFLAGS   = $(WARN) $(OPT) $($(KIND)_FLAGS) $(if $(SAN),$($(SAN)_FLAGS))
+LDFLAGS  = -Wl,--as-needed
 
 CORE     := $(wildcard firmware/*.c protocol/*.c boards/*/*.c)
-HAL      := $(filter-out hal/linux/arena.c,$(wildcard hal/linux/*.c))
+ARENA    := $(wildcard hal/linux/arena.c)
+HAL      := $(filter-out $(ARENA),$(wildcard hal/linux/*.c))
 SHARED   := $(wildcard host/shared/*.c)
 PROGRAMS := hubd hubctl upstreamd phonesim
+SOURCES  := $(CORE) $(HAL) $(ARENA) $(wildcard host/*/*.c)
 LIBS     := -lmbedtls -lmbedx509 -lmbedcrypto -linih -lsqlite3
-ARENA    := $(if $(SAN),,hal/linux/arena.c)
-TESTS    := $(wildcard tests/*.c tests/protocol/*_test.c tests/firmware/*_test.c tests/hal/*_test.c tests/host/*_test.c)
+TESTS    := tests/main.c $(wildcard $(foreach d,protocol firmware hal host,tests/$d/*.c tests/$d/*/*.c))
+LLHTTP   := $(addprefix $(OUT)/llhttp/,llhttp.o api.o http.o)
 
 obj = $(1:%.c=$(OUT)/%.o)
 
+## Build the programs into build/bin
 all: $(PROGRAMS:%=$(BIN)/%)
 
-$(OUT)/libhub.a: $(call obj,$(CORE) $(HAL) $(SHARED)) $(OUT)/llhttp.o
-	@rm -f $@ && ar rcs $@ $^
+## Install what is missing from Debian (deps-run, deps-test: only what these goals need)
+deps: deps-check
+deps-run deps-test deps-check:
+	@bash scripts/deps.sh $(@:deps-%=%)
+
+## Build and run the demo; ONCE=1 ends after the first request
+run: all
+	@bash scripts/demo.sh
+
+## Run the unit tests, plain and with ASan and UBSan, then the system tests; T=text filters
+test: deps-test
+	@($(MAKE) all $(BIN)/unit && $(MAKE) SAN=address unit) || { echo "0 passed, 1 failed"; exit 1; }
+	@bash tests/checks/sum.sh "$(BIN)/unit $(if $(T),'$(T)')" "build/$(KIND)-address/bin/unit $(if $(T),'$(T)')" \
+	    "python3 tests/system/run.py $(if $(T),'$(T)')"
+unit: $(BIN)/unit
+
+$(OUT)/libhub.a: $(call obj,$(CORE) $(HAL) $(SHARED)) $(LLHTTP)
+$(OUT)/libcore.a: $(call obj,$(CORE))
+$(OUT)/libhub.a $(OUT)/libcore.a:
+	@mkdir -p $(@D) && rm -f $@ && ar qcs $@ $^
 
 # llhttp comes as generated C from Debian's node-llhttp; its own warnings are not ours.
-$(OUT)/llhttp.o: /usr/share/llhttp/llhttp.c /usr/share/llhttp/api.c /usr/share/llhttp/http.c
-	@mkdir -p $(@D)
-	@$(foreach s,llhttp api http,$(CC) $(OPT) $(if $(SAN),-fsanitize=$(SAN)) -I/usr/share/include/llhttp -c /usr/share/llhttp/$(s).c -o $(OUT)/llhttp_$(s).o &&) \
-	  ld -r -o $@ $(OUT)/llhttp_llhttp.o $(OUT)/llhttp_api.o $(OUT)/llhttp_http.o
+$(LLHTTP): $(OUT)/llhttp/%.o: Makefile | deps-run
+	@mkdir -p $(@D) && echo "CC $@"
+	@$(CC) $(OPT) $(if $(SAN),-fsanitize=address) -I/usr/share/include/llhttp -c /usr/share/llhttp/$*.c -o $@
 
 define program
-$(BIN)/$(1): $$(call obj,$$(wildcard host/$(1)/*.c) $(if $(filter hubd,$(1)),$(ARENA))) $(OUT)/libhub.a
+$(BIN)/$(1): $$(call obj,$$(wildcard host/$(1)/*.c) $(if $(SAN),,$(if $(filter hubd,$(1)),$(ARENA)))) $(OUT)/libhub.a
 	@mkdir -p $$(@D) && echo "LD $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) $$^ $$(LIBS) -o $$@
+# What a test may link of a program: all but the file that holds main.
+$(OUT)/lib$(1).a: $$(call obj,$$(filter-out host/$(1)/$(1).c,$$(wildcard host/$(1)/*.c)))
+	@mkdir -p $$(@D) && rm -f $$@ && ar qcs $$@ $$^
 endef
-$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+$(foreach p,$(PROGRAMS),$(eval $(call program,$p)))
 
-$(BIN)/unit: $(call obj,$(TESTS)) $(OUT)/libhub.a
+$(BIN)/unit: $(call obj,$(TESTS)) $(PROGRAMS:%=$(OUT)/lib%.a) $(OUT)/libhub.a
 	@mkdir -p $(@D) && echo "LD $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+	@$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=_cmocka_run_group_tests $^ $(LIBS) -lcmocka -o $@
 
-$(OUT)/%.o: %.c Makefile
+$(OUT)/%.o: %.c Makefile | deps-run
 	@mkdir -p $(@D) && echo "CC $@"
-	@$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	@$(CC) $(CPPFLAGS) -MMD -MP $(CFLAGS) -c $< -o $@
 
+## Delete everything that was built
 clean:
 	rm -rf build
 
-.PHONY: all clean
+## List the targets
+help:
+	@awk '/^## / { text = substr($$0, 4) } /^[a-z]+:/ && text { sub(/:.*/, ""); \
+	    printf "%-10s%s\n", $$0, text; text = "" }' Makefile tests/checks/check.mk
+
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS := $(MAKEFLAGS) --no-print-directory $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
+endif
+.PHONY: all deps deps-run deps-test deps-check run test unit clean help
+include tests/checks/check.mk
 -include $(shell test -d $(OUT) && find $(OUT) -name '*.d')

@@ -1,0 +1,23 @@
+#!/bin/bash
+# sum.sh COMMAND... - runs each command and adds up the `N passed, N failed` lines that they end
+# with. A command that dies without its line, or fails with nothing counted, is one failure.
+set -uo pipefail
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0 failed=0
+for command in "$@"; do
+    echo "-- $command"
+    bash -c "$command" 2>&1 | tee "$log"
+    status=$?
+    if [[ $(tail -n 1 "$log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        passed=$((passed + BASH_REMATCH[1]))
+        failed=$((failed + BASH_REMATCH[2]))
+        [ $status = 0 ] || [ "${BASH_REMATCH[2]}" != 0 ] || failed=$((failed + 1))
+    else
+        echo "FAILED  '$command' ended without its totals (exit status $status)"
+        failed=$((failed + 1))
+    fi
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ] && [ $passed -gt 0 ]
