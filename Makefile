@@ -3,6 +3,8 @@
 # make test T=x   only tests whose name contains x       make help    every target
 .DEFAULT_GOAL := all
 
+SHELL       := bash
+.SHELLFLAGS := -o pipefail -c
 CC  := gcc
 SAN ?=
 OPT := -O2 -g

@@ -1,0 +1,117 @@
+# The checks of `make check`, one target each: `make check-layers` runs one. step.sh prints
+# `ok NAME` or `FAILED NAME`; what a check was told is in build/checks/NAME.log.
+
+CHECKS := gcc clang layers symbols no-malloc stack arm arm-symbols arm-stack mips \
+          tidy cppcheck analyzer format fuzz
+STEP = @bash tests/checks/step.sh $(@:check-%=%)
+
+## Run every check but the tests: compilers, layers, symbols, stack, targets, analysis, fuzzing
+check: deps-check
+	@rm -rf build/checks && mkdir -p build/checks
+	@-$(MAKE) -k $(CHECKS:%=check-%) 2>build/checks/make.log
+	@bash tests/checks/total.sh $(CHECKS)
+
+# Both compilers, all sources and tests, with the whole warning list. (`make test` links them.)
+objects: $(call obj,$(SOURCES) $(TESTS))
+check-gcc:
+	$(STEP) $(MAKE) objects
+check-clang:
+	$(STEP) $(MAKE) CC=clang objects
+
+check-layers: check-gcc
+	$(STEP) awk -f tests/checks/layers.awk $(patsubst %.c,build/gcc/%.d,$(SOURCES)) \
+	    $(wildcard firmware/*.[ch] protocol/*.[ch])
+
+# The core calls these and nothing else: no malloc, no stdio, no operating system.
+CORE_CALLS := memcpy|memmove|memset|memcmp|check_failed
+check-symbols: check-gcc
+	$(STEP) bash tests/checks/symbols.sh only '$(CORE_CALLS)|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_' \
+	    nm $(CORE:%.c=build/gcc/%.o)
+check-arm-symbols: check-arm
+	$(STEP) bash tests/checks/symbols.sh only '$(CORE_CALLS)|__aeabi_[a-z0-9]+' \
+	    arm-none-eabi-nm $(CORE:%.c=build/arm/%.o)
+
+# Ours never allocates, and calls nothing of libc that allocates for it. arena.c is the arena.
+MALLOCS := malloc|calloc|realloc|reallocarray|free|aligned_alloc|posix_memalign|memalign|valloc|sbrk|brk|\
+str(n)?dup|v?asprintf|__v?asprintf_chk|getline|getdelim|f(re|d|mem)?open(64)?|open_memstream|popen|tmpfile(64)?|\
+(fd)?opendir|scandir(64)?|n?ftw(64)?|glob(64)?|wordexp|regcomp|getaddrinfo|gethostby.*|get(pw|gr).*|getifaddrs|\
+qsort(_r)?|setenv|putenv|setlocale|localtime(_r)?|mktime|syslog|dlopen|pthread_create
+check-no-malloc: check-gcc
+	$(STEP) bash tests/checks/symbols.sh never '$(MALLOCS)' nm $(patsubst %.c,build/gcc/%.o,$(filter-out $(ARENA),$(SOURCES)))
+
+# Bounded stack. On a Cortex-M4 board the core gets 4 KiB of stack and no frame over 512 bytes; a
+# host has 8 MiB, so 16 KiB a chain and 1 KiB a frame there only catch what runs away, pointers
+# being twice as wide and -O2 merging frames. The rest of the programs: no recursion, 32 KiB frames.
+check-arm-stack: check-arm
+	$(STEP) awk -v FRAME=512 -v CHAIN=4096 -v POINTER=512 -f tests/checks/stack.awk $(CORE:%.c=build/arm/%.ci)
+check-stack: check-gcc
+	$(STEP) bash -c "awk -v FRAME=1024 -v CHAIN=16384 -v POINTER=1024 -f tests/checks/stack.awk $(CORE:%.c=build/gcc/%.ci) && \
+	    $(foreach p,$(PROGRAMS),awk -v FRAME=32768 -v CHAIN=262144 -v POINTER=4096 -f tests/checks/stack.awk \
+	    $(patsubst %.c,build/gcc/%.ci,$(CORE) $(HAL) $(SHARED) $(wildcard host/$p/*.c)) &&) true"
+
+# The core for a Cortex-M4 without an operating system or a C library.
+core: $(OUT)/libcore.a
+	@arm-none-eabi-size -t $< | awk 'END { print "note: the core on a Cortex-M4: text " $$1 ", data " $$2 ", bss " $$3 }'
+check-arm:
+	$(STEP) $(MAKE) CC=arm-none-eabi-gcc core
+
+# The tests of firmware and protocol on a big-endian machine, with a small stand-in for cmocka.
+MIPS_TESTS := $(filter tests/main.c tests/firmware/% tests/protocol/%,$(TESTS))
+mips: build/mips/bin/core
+	@TEST_SECONDS=120 qemu-mips $< $(if $(T),'$(T)') | tee build/mips/tests.log
+	@awk 'END { print "note: " $$0; exit !($$1 > 0 && $$3 == 0) }' build/mips/tests.log
+build/mips/bin/core: $(call obj,$(MIPS_TESTS) tests/checks/shim/cmocka.c $(CORE) host/shared/check.c)
+	@mkdir -p $(@D) && echo "LD $@"
+	@$(CC) $(CFLAGS) -Wl,--wrap=_cmocka_run_group_tests $^ -o $@
+$(call obj,$(MIPS_TESTS)): $(filter build/mips/%,$(OUT)/tests/suites.def)
+build/mips/tests/suites.def: tests/suites.def
+	@mkdir -p $(@D) && awk '/^SUITE\((firmware|protocol)_/' $< >$@
+check-mips:
+	$(STEP) $(MAKE) CC=mips-linux-gnu-gcc mips
+
+# Static analysis of our own sources, one stamp a file: only what changed is looked at again.
+ANALYZED := $(CPPFLAGS) -std=c11
+build/gcc/%.tidy: build/gcc/%.o .clang-tidy
+	@clang-tidy --quiet $*.c -- $(ANALYZED) && touch $@
+build/gcc/%.analyzed: build/gcc/%.o
+	@gcc $(ANALYZED) -O2 -Werror -fanalyzer -c $*.c -o /dev/null && touch $@
+check-tidy: check-gcc
+	$(STEP) $(MAKE) $(SOURCES:%.c=build/gcc/%.tidy)
+check-analyzer: check-gcc
+	$(STEP) $(MAKE) $(SOURCES:%.c=build/gcc/%.analyzed)
+check-cppcheck:
+	@mkdir -p build/cppcheck
+	$(STEP) cppcheck --quiet --std=c11 --enable=warning,style,performance,portability --inline-suppr \
+	    --error-exitcode=1 --suppress=missingIncludeSystem --cppcheck-build-dir=build/cppcheck $(CPPFLAGS) $(SOURCES)
+check-format:
+	$(STEP) bash -c "find firmware protocol hal host boards tests -name '*.[ch]' | xargs clang-format --dry-run -Werror"
+
+## Fuzz every tests/fuzz/*_fuzz.c for SECONDS=10 each; F=cbor fuzzes one
+SECONDS := 10
+FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/$(or $(F),*)_fuzz.c))
+fuzz:
+	$(if $(FUZZERS),@$(MAKE) CC=clang SAN=fuzzer $(FUZZERS:%=fuzz-%))
+fuzz-%: $(OUT)/bin/%_fuzz
+	@mkdir -p build/fuzz/$*
+	@echo "fuzzing $* for $(SECONDS) s"
+	@$< -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/$*- -verbosity=0 -print_final_stats=1 \
+	    build/fuzz/$* $(wildcard tests/fuzz/corpus/$*) 2>&1 | tee build/fuzz/$*.log | grep -v '^INFO' ; \
+	    exit $${PIPESTATUS[0]}
+$(OUT)/bin/%_fuzz: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/libhub.a
+	@mkdir -p $(@D) && echo "LD $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
+check-fuzz:
+	$(STEP) $(MAKE) fuzz SECONDS=5
+
+## Lines and branches of firmware and protocol that the unit tests reach
+coverage: deps-test
+	@$(MAKE) OUT=build/coverage OPT='-O0 -g --coverage -DCHECK_WITHOUT_BRANCH' build/coverage/bin/unit
+	@find build/coverage -name '*.gcda' -delete
+	@build/coverage/bin/unit >build/coverage/tests.log; tail -n 1 build/coverage/tests.log
+	@gcov -n -b $(patsubst %.c,build/coverage/%.o,$(filter firmware/% protocol/%,$(CORE))) 2>/dev/null | awk -f tests/checks/coverage.awk
+
+## Plant one violation of each rule in a copy of the tree and see it caught
+planted: deps-check
+	@bash tests/checks/planted.sh
+
+.PHONY: check objects core mips fuzz coverage planted $(CHECKS:%=check-%)

@@ -19,6 +19,7 @@ struct CMUnitTest {
     void *initial_state;
 };
 
+/* clang-format off */
 #define cmocka_unit_test(f)                             {#f, f, NULL, NULL, NULL}
 #define cmocka_unit_test_setup(f, up)                   {#f, f, up, NULL, NULL}
 #define cmocka_unit_test_teardown(f, down)              {#f, f, NULL, down, NULL}

@@ -1,0 +1,22 @@
+#!/bin/bash
+# step.sh NAME COMMAND... - one check: runs the command, prints `ok NAME` (and its lines that start
+# with `note: `) or its output and `FAILED NAME`, and leaves the verdict in build/checks/NAME.
+set -u
+
+name=$1
+shift
+mkdir -p build/checks
+log=build/checks/$name.log
+verdict=ok
+"$@" >"$log" 2>&1 </dev/null || verdict=FAILED
+{
+    if [ $verdict = ok ]; then
+        sed -n 's/^note: /        /p' "$log"
+    else
+        tail -n 60 "$log" | sed 's/^/    /'
+    fi
+    printf '%-7s %s\n' $verdict "$name"
+} >"$log.shown"
+cat "$log.shown"
+echo $verdict >"build/checks/$name"
+[ $verdict = ok ]
