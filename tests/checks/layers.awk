@@ -3,8 +3,8 @@
 #   firmware    -> protocol, hal/*.h, boards            boards      -> hal/*.h
 #   hal/<impl>  -> hal/*.h, boards                      host/<prog> -> all of these, host/shared
 # nothing -> tests. Of system headers (read from the sources of protocol/ and firmware/, *.c *.h)
-# the core has the freestanding ones and <string.h>.
-BEGIN { FREESTANDING = "^<(stdint|stddef|stdbool|stdalign|stdnoreturn|limits|string)\\.h>$" }
+# the core has the freestanding ones, <string.h> and the compiler's processor intrinsics.
+BEGIN { FREESTANDING = "^<(stdint|stddef|stdbool|stdalign|stdnoreturn|limits|string|cpuid|nmmintrin)\\.h>$" }
 FILENAME ~ /\.[ch]$/ {
     if ($1 == "#include" && $2 ~ /^</ && $2 !~ FREESTANDING) refuse(FILENAME, $2)
     next
