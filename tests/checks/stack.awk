@@ -1,8 +1,7 @@
 # The deepest stack of each function, from gcc's call graphs (-fcallgraph-info=su), in bytes.
 # Fails on recursion, on a frame whose size is not known when compiling, on one over FRAME, and on a
 # chain over CHAIN (0: no limit). A call through a pointer counts POINTER bytes; functions of other
-# libraries count nothing.
-FNR == 1 { unit = FILENAME }
+# libraries count nothing. WHAT is the name to print.
 /^node:/ {
     match($0, /title: "[^"]*"/); name = substr($0, RSTART + 8, RLENGTH - 9)
     if (match($0, /[0-9]+ bytes \([a-z,]+\)/)) {
@@ -41,6 +40,6 @@ END {
         if (frame[name] > widest) { widest = frame[name]; widest_name = name }
         if (CHAIN && d > CHAIN) fault("chain of " d " > " CHAIN ": " chain(name))
     }
-    print "note: widest frame " widest " (" widest_name "), deepest chain " worst " (" deepest_name ")"
+    print "note: " WHAT ": widest frame " widest " (" widest_name "), deepest chain " worst " (" deepest_name ")"
     exit bad
 }

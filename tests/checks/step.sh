@@ -13,7 +13,7 @@ verdict=ok
     if [ $verdict = ok ]; then
         sed -n 's/^note: /        /p' "$log"
     else
-        tail -n 60 "$log" | sed 's/^/    /'
+        grep -vE "^(CC|LD) |is up to date" "$log" | tail -n 80 | sed 's/^/    /'
     fi
     printf '%-7s %s\n' $verdict "$name"
 } >"$log.shown"

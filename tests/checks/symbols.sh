@@ -1,9 +1,10 @@
 #!/bin/bash
-# symbols.sh only|never REGEX NM OBJECT... - what the objects call outside of themselves:
-# `only` fails on a name that the expression does not match, `never` on one that it does.
+# symbols.sh only|never 'NAME...' NM OBJECT... - what the objects call outside of themselves:
+# `only` fails on a name that is none of the names (regular expressions), `never` on one that is.
 set -u
+shopt -s extglob
 
-mode=$1 names=$2 nm=$3
+mode=$1 names=${2//+( )/|} nm=$3
 shift 3
 [ $# -gt 0 ] || { echo "no objects"; exit 1; }
 # nm -A prints "file:address type name"; an undefined name has no address.
