@@ -21,7 +21,7 @@ enum status {
 
 /* Always on, in every build. Never has side effects, never judges outside input. */
 #ifdef CHECK_WITHOUT_BRANCH /* `make coverage`: only the branches of the code count */
-#define check(condition) ((void)sizeof(condition))
+#define check(condition) ((void)(condition))
 #else
 #define check(condition) ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
 #endif

@@ -94,10 +94,10 @@ fuzz:
 	$(if $(FUZZERS),@$(MAKE) CC=clang SAN=fuzzer $(FUZZERS:%=fuzz-%))
 fuzz-%: $(OUT)/bin/%_fuzz
 	@mkdir -p build/fuzz/$*
-	@echo "fuzzing $* for $(SECONDS) s"
-	@$< -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/$*- -verbosity=0 -print_final_stats=1 \
-	    build/fuzz/$* $(wildcard tests/fuzz/corpus/$*) 2>&1 | tee build/fuzz/$*.log | grep -v '^INFO' ; \
-	    exit $${PIPESTATUS[0]}
+	@$< -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -artifact_prefix=build/fuzz/$*- -print_final_stats=1 \
+	    build/fuzz/$* $(wildcard tests/fuzz/corpus/$*) >build/fuzz/$*.log 2>&1 || { tail -n 50 build/fuzz/$*.log; exit 1; }
+	@awk '/number_of_executed_units/ { print "note: $*: " $$2 " inputs in $(SECONDS) s" }' build/fuzz/$*.log
+.SECONDARY: $(FUZZERS:%=$(OUT)/bin/%_fuzz) $(FUZZERS:%=$(OUT)/tests/fuzz/%_fuzz.o)
 $(OUT)/bin/%_fuzz: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/libhub.a
 	@mkdir -p $(@D) && echo "LD $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
