@@ -1,6 +1,6 @@
 #!/bin/bash
 # sum.sh COMMAND... - runs each command and adds up the `N passed, N failed` lines that they end
-# with. A command that dies without its line, or fails with nothing counted, is one failure.
+# with (make may add a word of its own). A command that dies without its line, or fails with nothing counted, is one failure.
 set -uo pipefail
 
 log=$(mktemp)
@@ -10,7 +10,8 @@ for command in "$@"; do
     echo "-- $command"
     bash -c "$command" 2>&1 | tee "$log"
     status=$?
-    if [[ $(tail -n 1 "$log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+    totals=$(tail -n 3 "$log" | grep -E '^[0-9]+ passed, [0-9]+ failed$' | tail -n 1)
+    if [[ $totals =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         passed=$((passed + BASH_REMATCH[1]))
         failed=$((failed + BASH_REMATCH[2]))
         [ $status = 0 ] || [ "${BASH_REMATCH[2]}" != 0 ] || failed=$((failed + 1))

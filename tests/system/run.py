@@ -54,6 +54,7 @@ class Lines(unittest.TestResult):
         start_clock(limit_of(test))
 
     def stopTest(self, test):
+        self.bad = False
         start_clock(DEFAULT_LIMIT_SECONDS)  # for what a class or module sets up or tears down
         super().stopTest(test)
 
