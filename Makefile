@@ -28,11 +28,11 @@ mips_FLAGS  := $(GCC_WARN) -static -isystem tests/checks/shim
 address_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 fuzzer_FLAGS  := -fsanitize=fuzzer-no-link $(address_FLAGS)
 
-CPPFLAGS = $(addprefix -I,$(filter build/mips,$(OUT))) -I. -D_GNU_SOURCE
+CPPFLAGS = $(addprefix -I,$(filter build/mips,$(OUT))) -I. -isystem /usr/share/include/llhttp -D_GNU_SOURCE
 CFLAGS   = $(WARN) $(OPT) $($(KIND)_FLAGS) $(if $(SAN),$($(SAN)_FLAGS))
 LDFLAGS  = -Wl,--as-needed
 
-CORE     := $(wildcard firmware/*.c protocol/*.c boards/*/*.c)
+CORE     := $(wildcard firmware/*.c protocol/*.c boards/*.c boards/*/*.c)
 ARENA    := $(wildcard hal/linux/arena.c)
 HAL      := $(filter-out $(ARENA),$(wildcard hal/linux/*.c))
 SHARED   := $(wildcard host/shared/*.c)

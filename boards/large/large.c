@@ -1,0 +1,3 @@
+#include "boards/large/large.h"
+
+#include "boards/board_make.h"

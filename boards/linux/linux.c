@@ -1,0 +1,3 @@
+#include "boards/linux/linux.h"
+
+#include "boards/board_make.h"

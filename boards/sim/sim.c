@@ -1,0 +1,3 @@
+#include "boards/sim/sim.h"
+
+#include "boards/board_make.h"

@@ -1,0 +1,3 @@
+#include "boards/small/small.h"
+
+#include "boards/board_make.h"

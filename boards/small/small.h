@@ -1,0 +1,14 @@
+/* A Cortex-M4 hub controller: a few phones, 1 MiB of NOR flash. */
+#define BOARD small
+#define BOARD_PROCESSES 32
+#define BOARD_ITEMS 32
+#define BOARD_ATTEMPTS 64
+#define BOARD_PHONES 16
+#define BOARD_KEYS 16
+#define BOARD_CAPABILITIES 8
+#define BOARD_ITEMS_PER_REQUEST 8
+#define BOARD_PAYLOAD_BYTES 1024
+#define BOARD_FRAME_BYTES 4096
+#define BOARD_BLOCK_BYTES 8192
+#define BOARD_BLOCK_COUNT 128
+#define BOARD_PROGRAM_BYTES 256
