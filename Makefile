@@ -101,7 +101,7 @@ help:
 	    printf "%-10s%s\n", $$0, text; text = "" }' Makefile tests/checks/check.mk
 
 ifeq ($(MAKELEVEL),0)
-MAKEFLAGS := $(MAKEFLAGS) --no-print-directory $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
+MAKEFLAGS := $(MAKEFLAGS) --no-print-directory -s $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
 endif
 .PHONY: all deps deps-run deps-test deps-check run test unit clean help
 include tests/checks/check.mk
