@@ -39,7 +39,7 @@ SHARED   := $(wildcard host/shared/*.c)
 PROGRAMS := hubd hubctl upstreamd phonesim
 SOURCES  := $(CORE) $(HAL) $(ARENA) $(wildcard host/*/*.c)
 LIBS     := -lmbedtls -lmbedx509 -lmbedcrypto -linih -lsqlite3
-TESTS    := tests/main.c $(wildcard $(foreach d,protocol firmware hal host,tests/$d/*.c tests/$d/*/*.c))
+TESTS    := tests/main.c $(wildcard $(foreach d,protocol firmware boards hal host,tests/$d/*.c tests/$d/*/*.c))
 LLHTTP   := $(addprefix $(OUT)/llhttp/,llhttp.o api.o http.o)
 
 obj = $(1:%.c=$(OUT)/%.o)
