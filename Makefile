@@ -37,7 +37,7 @@ LDFLAGS  = -Wl,--as-needed
 
 CORE     := $(wildcard firmware/*.c protocol/*.c boards/*.c boards/*/*.c)
 ARENA    := $(wildcard hal/linux/arena.c)
-HAL      := $(filter-out $(ARENA),$(wildcard hal/linux/*.c))
+HAL      := $(filter-out $(ARENA) hal/baremetal/%,$(wildcard hal/*/*.c))
 SHARED   := $(wildcard host/shared/*.c)
 PROGRAMS := hubd hubctl upstreamd phonesim
 SOURCES  := $(CORE) $(HAL) $(ARENA) $(wildcard host/*/*.c)

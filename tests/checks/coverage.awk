@@ -2,9 +2,8 @@
 /^File / { gsub(/'/, "", $2); file = $2; next }
 /^Lines executed/ { keep(line_share, line_all, $0) }
 /^Taken at least once/ { keep(branch_share, branch_all, $0) }
-/^$/ { file = "" }
 function keep(share, all, text) {
-    if (file !~ /^(firmware|protocol)\/.*\.c$/) return
+    if (file !~ /^(firmware|protocol)\/.*\.c$/ || file in all) return # the last line is gcov's own sum
     match(text, /:[0-9.]+%/); share[file] = substr(text, RSTART + 1, RLENGTH - 2)
     match(text, /of [0-9]+/); all[file] = substr(text, RSTART + 3, RLENGTH - 3)
 }
