@@ -74,7 +74,7 @@ $(OUT)/libhub.a $(OUT)/libcore.a:
 # llhttp comes as generated C from Debian's node-llhttp; its own warnings are not ours.
 $(LLHTTP): $(OUT)/llhttp/%.o: Makefile | deps-run
 	@mkdir -p $(@D) && echo "CC $@"
-	@$(CC) $(OPT) $(if $(SAN),-fsanitize=address) -I/usr/share/include/llhttp -c /usr/share/llhttp/$*.c -o $@
+	@$(CC) $(OPT) $(if $(SAN),-fsanitize=address) -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp -c /usr/share/llhttp/$*.c -o $@
 
 define program
 $(BIN)/$(1): $$(call obj,$$(wildcard host/$(1)/*.c) $(if $(SAN),,$(if $(filter hubd,$(1)),$(ARENA)))) $(OUT)/libhub.a
