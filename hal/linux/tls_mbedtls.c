@@ -148,6 +148,12 @@ static enum status status_of(struct tls_stream *tls, int code) {
     if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         return alert_status(tls);
     }
+    if (code == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
+        /* mbed TLS 2.28 says nothing to the peer here, though RFC 5246 section 7.4.6 has an alert.
+         */
+        (void)mbedtls_ssl_send_alert_message(&tls->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                             MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+    }
     if (is_about_certificate(code)) {
         return untrusted(tls, mbedtls_ssl_get_verify_result(&tls->ssl));
     }
@@ -342,8 +348,10 @@ enum status tls_stream_open(struct tls_stream *tls, struct tls_config *config,
     }
     mbedtls_ssl_set_bio(&tls->ssl, tls, send_some, receive_some, NULL);
     tls_config_hold(config);
-    tls->stream = (struct hal_stream){
-        .ops = &stream_ops, .handle = socket.handle, .wants = HAL_STREAM_WRITABLE};
+    tls->stream =
+        (struct hal_stream){.ops = &stream_ops,
+                            .handle = socket.handle,
+                            .wants = is_client ? HAL_STREAM_WRITABLE : HAL_STREAM_READABLE};
     return STATUS_OK;
 }
 
