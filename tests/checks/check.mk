@@ -112,8 +112,8 @@ coverage: deps-test
 	@build/coverage/bin/unit >build/coverage/tests.log; tail -n 1 build/coverage/tests.log
 	@gcov -n -b $(patsubst %.c,build/coverage/%.o,$(filter firmware/% protocol/%,$(CORE))) 2>/dev/null | awk -f tests/checks/coverage.awk
 
-## Plant one violation of each rule in a copy of the tree and see it caught
+## Plant one violation of each rule in a copy of the tree and see it caught; T=text plants some
 planted: deps-check
-	@bash tests/checks/planted.sh
+	@bash tests/checks/planted.sh $(if $(T),'$(T)')
 
 .PHONY: check objects core mips fuzz coverage planted $(CHECKS:%=check-%)

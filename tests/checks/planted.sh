@@ -3,6 +3,7 @@
 # Prints `caught WHAT by CHECK` or `MISSED WHAT by CHECK`; with TEXT only the violations that contain
 # it. The last line counts.
 set -u
+unset MAKEFLAGS MFLAGS MAKELEVEL # every make here is one of its own
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
@@ -23,7 +24,7 @@ clear_away() {
 
 # seen_by CHECK WHAT: runs that check alone; it has to fail, and for the planted reason.
 seen_by() {
-    if make "check-$1" >planted.log 2>&1; then
+    if make -k "check-$1" >planted.log 2>&1; then
         echo "MISSED  $2 by $1"
         missed=$((missed + 1))
     elif ! cat planted.log "build/checks/$1.log" | grep -v "^ *\(CC\|LD\) " | grep -q planted; then
