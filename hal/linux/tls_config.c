@@ -64,11 +64,17 @@ static enum status refuse(struct tls_config *config, enum status status, const c
     return status;
 }
 
+/* In a bundle of certificates mbed TLS only counts those that it could not load, for whatever
+ * reason: so the arena is asked, too. */
+static bool ran_out(const struct tls_config *config, int code) {
+    return tls_config_is_no_memory(code) || arena_stats().failures != config->arena_failures;
+}
+
 /* Says why mbed TLS did not take the file. */
 static enum status refuse_file(struct tls_config *config, const char *what, const char *path,
                                int code) {
     char why[120] = "holds no PEM that can be read";
-    if (tls_config_is_no_memory(code)) {
+    if (ran_out(config, code)) {
         return refuse(config, STATUS_NO_MEMORY, what, path, "the library arena is exhausted");
     }
     if (code == MBEDTLS_ERR_X509_FILE_IO_ERROR || code == MBEDTLS_ERR_PK_FILE_IO_ERROR) {
@@ -108,7 +114,7 @@ static enum status load_own(struct tls_config *config, const struct tls_settings
     config->key_is_exposed =
         stat(settings->key_path, &stat_of_key) == 0 && (stat_of_key.st_mode & S_IROTH) != 0;
     code = mbedtls_pk_check_pair(&config->own.pk, &config->key);
-    if (code != 0 && !tls_config_is_no_memory(code)) {
+    if (code != 0 && !ran_out(config, code)) {
         return refuse(config, STATUS_MALFORMED, "key", settings->key_path,
                       "does not belong to the certificate");
     }
@@ -243,6 +249,7 @@ enum status tls_config_open(struct tls_config *config, const struct tls_settings
     check((settings->cert_path == NULL) == (settings->key_path == NULL));
     check(settings->role == TLS_CLIENT ? settings->ca_path != NULL : settings->cert_path != NULL);
     memset(config, 0, sizeof(*config));
+    config->arena_failures = arena_stats().failures;
     mbedtls_ssl_config_init(&config->ssl);
     mbedtls_x509_crt_init(&config->ca);
     mbedtls_x509_crt_init(&config->own);

@@ -44,6 +44,7 @@ struct tls_config {
     bool is_retired;              /* closes itself with its last stream */
     uint32_t users;               /* open streams */
     uint32_t serial;              /* differs for each config of this process */
+    uint64_t arena_failures;      /* of the arena, when this config began */
     uint64_t tickets_accepted;    /* server: handshakes that a ticket made short */
     char reason[TLS_REASON_SIZE]; /* why the last tls_config_open() failed */
 };
