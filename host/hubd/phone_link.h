@@ -71,7 +71,8 @@ struct phone_link {
     uint32_t token_count;     /* challenges in this handshake */
     uint32_t probe_stream;
     uint64_t stepped_bytes;
-    uint64_t quiet_since_ms;
+    uint64_t quiet_since_ms; /* the last bytes came */
+    uint64_t owed_since_ms;  /* the last time the phone owed us nothing */
     uint64_t attached_ms;
     struct bytes input; /* of input_memory: read, not yet taken */
     uint8_t input_memory[PHONE_LINK_INPUT];

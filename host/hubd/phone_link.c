@@ -1,0 +1,563 @@
+#include "host/hubd/phone_link.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { READS_A_TURN = 16, WRITES_A_TURN = 16 }; /* then other phones get theirs */
+
+const char *phone_link_state_name(enum phone_link_state state) {
+    static const char *const names[] = {"closed", "connecting", "unauthorized", "online", "lost"};
+    check((size_t)state < array_count(names));
+    return names[state];
+}
+
+/* --- operations --- */
+
+static struct phone_operation *find(struct phone_link *link, uint32_t id) {
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        if (id != 0 && link->operations[i].id == id) {
+            return &link->operations[i];
+        }
+    }
+    return NULL;
+}
+
+static struct phone_operation *find_by_stream(struct phone_link *link, uint32_t stream) {
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        if (link->operations[i].id != 0 && link->operations[i].stream == stream) {
+            return &link->operations[i];
+        }
+    }
+    return NULL;
+}
+
+/* Frees the slot without a word. */
+static void drop(struct phone_link *link, struct phone_operation *operation) {
+    adb_connection_close(&link->connection, operation->stream);
+    phone_operation_release(operation);
+    operation->id = 0;
+    operation->stream = 0;
+}
+
+/* Frees the slot first, so that the owner may use it again from inside its call. */
+static void report(struct phone_link *link, struct phone_operation *operation) {
+    char detail[PHONE_DETAIL_SIZE];
+    memcpy(detail, operation->detail, sizeof detail);
+    struct phone_handler handler = operation->handler;
+    struct phone_result result = {.status = operation->status,
+                                  .exit_status = operation->exit_status,
+                                  .bytes = operation->bytes,
+                                  .detail = detail};
+    uint32_t id = operation->id;
+    drop(link, operation);
+    handler.ended(handler.owner, id, &result);
+}
+
+/* Reports what is over. False: the link was closed or attached anew meanwhile. */
+static bool report_all(struct phone_link *link) {
+    uint32_t epoch = link->epoch;
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        struct phone_operation *operation = &link->operations[i];
+        if (operation->id != 0 && operation->is_over) {
+            report(link, operation);
+        }
+        if (link->epoch != epoch) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void end_all(struct phone_link *link, enum status status, const char *why) {
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        if (link->operations[i].id != 0) {
+            phone_operation_end(&link->operations[i], status, why);
+        }
+    }
+}
+
+/* --- state --- */
+
+static void shut(struct phone_link *link) {
+    if (link->stream != NULL) {
+        loop_remove(link->loop, &link->source);
+        hal_stream_close(link->stream);
+        link->stream = NULL;
+    }
+    link->input.size = 0;
+    link->probe_stream = 0;
+}
+
+static void change(struct phone_link *link, enum phone_link_state state, const char *reason) {
+    link->state = state;
+    link->reason = reason;
+    link->owner.changed(link->owner.owner, link);
+}
+
+static void lose(struct phone_link *link, enum status status, const char *reason) {
+    shut(link);
+    link->state = PHONE_LINK_LOST;
+    link->reason = reason;
+    link->lost_as = status;
+    end_all(link, status, reason);
+    if (report_all(link)) {
+        change(link, PHONE_LINK_LOST, reason);
+    }
+}
+
+static const char *loss_reason(const struct phone_link *link, enum status status) {
+    bool is_new = link->state == PHONE_LINK_CONNECTING && link->bytes_received == 0;
+    if (status == STATUS_CLOSED) {
+        return is_new ? "refused the connection" : "closed the connection";
+    }
+    if (status == STATUS_TIMEOUT) {
+        return "cannot be reached";
+    }
+    return "the connection broke";
+}
+
+/* --- what the phone says --- */
+
+static void keep_name(char target[PHONE_LINK_NAME_SIZE], struct bytes name) {
+    size_t size = name.size < PHONE_LINK_NAME_SIZE - 1 ? name.size : PHONE_LINK_NAME_SIZE - 1;
+    for (size_t i = 0; i < size; i++) {
+        target[i] = name.data[i] > ' ' && name.data[i] < 0x7f ? (char)name.data[i] : '_';
+    }
+    target[size] = '\0';
+}
+
+static void on_online(struct phone_link *link, struct bytes payload) {
+    struct adb_banner banner;
+    adb_banner_read(payload, &banner);
+    if (banner.peer != ADB_PEER_DEVICE) {
+        lose(link, STATUS_FOREIGN, "is not running Android (recovery, sideload or no phone)");
+        return;
+    }
+    keep_name(link->product, banner.product);
+    keep_name(link->model, banner.model);
+    keep_name(link->device, banner.device);
+    link->features = banner.features;
+    link->probe_stream = 0;
+    end_all(link, STATUS_CLOSED, "the phone began a new connection");
+    bool is_news = link->state != PHONE_LINK_ONLINE;
+    if (report_all(link) && is_news) {
+        change(link, PHONE_LINK_ONLINE, "");
+    }
+}
+
+/* One signature and one offer per connection: a phone cannot make us compute without end. */
+static void on_token(struct phone_link *link, struct bytes token) {
+    uint8_t signature[ADB_SIGNATURE_SIZE];
+    if (link->state == PHONE_LINK_ONLINE) {
+        lose(link, STATUS_CLOSED, "asked for a key again");
+        return;
+    }
+    link->token_count += 1;
+    if (link->key == NULL && link->token_count > 1) {
+        return;
+    }
+    if (link->key == NULL) {
+        change(link, PHONE_LINK_UNAUTHORIZED, "asks for a key, and this host has none");
+        return;
+    }
+    if (link->token_count == 1) {
+        if (adb_key_sign(link->key, token.data, signature) != STATUS_OK) {
+            lose(link, STATUS_NO_MEMORY, "the token could not be signed");
+            return;
+        }
+        check(adb_connection_sign(&link->connection, signature) == STATUS_OK);
+    } else if (link->token_count == 2) {
+        struct bytes text = {(const uint8_t *)link->key->text, strlen(link->key->text)};
+        check(adb_connection_offer_key(&link->connection, text) == STATUS_OK);
+        change(link, PHONE_LINK_UNAUTHORIZED, "has not accepted this host's key yet");
+    }
+}
+
+static void on_data(struct phone_link *link, struct phone_operation *operation, struct bytes data) {
+    uint32_t epoch = link->epoch;
+    uint32_t id = operation->id;
+    struct adb_shell_piece piece;
+    while (phone_operation_read(operation, &data, &piece)) {
+        bool is_stderr = piece.id == ADB_SHELL_STDERR;
+        bool is_output = is_stderr || piece.id == ADB_SHELL_STDOUT;
+        const struct phone_handler *handler = &operation->handler;
+        if (is_output && piece.data.size > 0 && handler->output != NULL) {
+            handler->output(handler->owner, id, is_stderr, piece.data);
+        }
+        if (link->epoch != epoch || operation->id != id) {
+            return;
+        }
+    }
+    if (operation->is_over) {
+        report(link, operation);
+    }
+}
+
+static void on_stream_event(struct phone_link *link, const struct adb_connection_event *event) {
+    if (event->stream == link->probe_stream) {
+        adb_connection_close(&link->connection, link->probe_stream);
+        link->probe_stream = 0;
+        return;
+    }
+    struct phone_operation *operation = find_by_stream(link, event->stream);
+    if (operation == NULL) {
+        return;
+    }
+    if (event->kind == ADB_EVENT_OPENED) {
+        operation->is_opened = true;
+    } else if (event->kind == ADB_EVENT_DATA) {
+        on_data(link, operation, event->data);
+    } else if (event->kind == ADB_EVENT_DATA_END) {
+        adb_connection_acknowledge(&link->connection, event->stream);
+    } else if (event->kind == ADB_EVENT_CLOSED) {
+        phone_operation_closed(operation);
+        report(link, operation);
+    }
+}
+
+static void on_event(struct phone_link *link, const struct adb_connection_event *event) {
+    if (event->kind == ADB_EVENT_ONLINE) {
+        on_online(link, event->data);
+    } else if (event->kind == ADB_EVENT_TOKEN) {
+        on_token(link, event->data);
+    } else if (event->stream != 0) {
+        on_stream_event(link, event);
+    }
+}
+
+/* --- bytes --- */
+
+/* Takes what was read, as far as our answers find room. False: this connection is over. */
+static bool take_input(struct phone_link *link) {
+    uint32_t epoch = link->epoch;
+    while (true) {
+        struct adb_connection_event event;
+        enum status status = adb_connection_receive(&link->connection, &link->input, &event);
+        if (status == STATUS_MALFORMED) {
+            lose(link, STATUS_MALFORMED, link->connection.reason);
+            return false;
+        }
+        if (status != STATUS_OK) {
+            return true;
+        }
+        on_event(link, &event);
+        if (link->epoch != epoch || link->stream == NULL) {
+            return false;
+        }
+    }
+}
+
+static bool read_stream(struct phone_link *link) {
+    for (unsigned i = 0; i < READS_A_TURN; i++) {
+        size_t size = 0;
+        if (link->input.size > 0) { /* our answers lacked room */
+            return true;
+        }
+        enum status status =
+            hal_stream_read(link->stream, link->input_memory, sizeof link->input_memory, &size);
+        if (status == STATUS_AGAIN) {
+            return true;
+        }
+        if (status != STATUS_OK) {
+            lose(link, status, loss_reason(link, status));
+            return false;
+        }
+        link->bytes_received += size;
+        link->input = (struct bytes){link->input_memory, size};
+        if (!take_input(link)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool write_stream(struct phone_link *link) {
+    for (unsigned i = 0; i < WRITES_A_TURN; i++) {
+        for (size_t k = 0; k < PHONE_LINK_OPERATIONS; k++) {
+            if (link->operations[k].id != 0) {
+                phone_operation_write(&link->operations[k], &link->connection);
+            }
+        }
+        struct bytes output = adb_connection_output(&link->connection);
+        size_t size = 0;
+        if (output.size == 0) {
+            return true;
+        }
+        enum status status = hal_stream_write(link->stream, output.data, output.size, &size);
+        if (status == STATUS_AGAIN) {
+            return true;
+        }
+        if (status != STATUS_OK) {
+            lose(link, status, loss_reason(link, status));
+            return false;
+        }
+        link->bytes_sent += size;
+        adb_connection_sent(&link->connection, size);
+    }
+    return true;
+}
+
+static void arm(struct phone_link *link) {
+    uint32_t events = link->input.size > 0 ? 0 : EPOLLIN;
+    bool is_waiting = adb_connection_output(&link->connection).size > 0;
+    if (is_waiting || link->stream->has_buffered) {
+        events |= EPOLLOUT;
+    }
+    if ((link->stream->wants & HAL_STREAM_READABLE) != 0) {
+        events |= EPOLLIN;
+    }
+    loop_change(link->loop, &link->source, events);
+}
+
+static void ready(struct loop_source *source, uint32_t events) {
+    struct phone_link *link = (struct phone_link *)source;
+    (void)events;
+    uint32_t epoch = link->epoch;
+    if (link->input.size > 0 && !take_input(link)) {
+        return;
+    }
+    if (!read_stream(link) || !report_all(link) || !write_stream(link)) {
+        return;
+    }
+    if (link->input.size > 0 && !take_input(link)) {
+        return;
+    }
+    if (report_all(link) && link->epoch == epoch && link->stream != NULL) {
+        arm(link);
+    }
+}
+
+/* --- what the owner does --- */
+
+void phone_link_init(struct phone_link *link, struct loop *loop, struct adb_key *key,
+                     struct phone_link_owner owner) {
+    check(owner.changed != NULL);
+    memset(link, 0, offsetof(struct phone_link, input_memory));
+    link->source = (struct loop_source){.ready = ready, .fd = -1};
+    link->loop = loop;
+    link->key = key;
+    link->owner = owner;
+    link->reason = "";
+}
+
+enum status phone_link_attach(struct phone_link *link, struct hal_stream *stream, uint64_t now_ms) {
+    check(link->stream == NULL);
+    if (loop_add(link->loop, &link->source, stream->handle, EPOLLIN | EPOLLOUT) != STATUS_OK) {
+        hal_stream_close(stream);
+        return STATUS_IO;
+    }
+    link->epoch += 1;
+    link->stream = stream;
+    link->state = PHONE_LINK_CONNECTING;
+    link->reason = "";
+    link->token_count = 0;
+    link->bytes_received = 0;
+    link->stepped_bytes = 0;
+    link->attached_ms = now_ms;
+    link->quiet_since_ms = now_ms;
+    link->owed_since_ms = now_ms;
+    adb_connection_init(&link->connection, ADB_CONNECTION_HOST, ADB_PAYLOAD_MAX,
+                        link->output_memory, sizeof link->output_memory);
+    struct adb_banner banner = {.peer = ADB_PEER_HOST, .features = ADB_FEATURE_SHELL_V2};
+    adb_connection_start(&link->connection, &banner);
+    return STATUS_OK;
+}
+
+void phone_link_close(struct phone_link *link) {
+    link->epoch += 1;
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        if (link->operations[i].id != 0) {
+            phone_operation_end(&link->operations[i], STATUS_CLOSED, "");
+            drop(link, &link->operations[i]);
+        }
+    }
+    shut(link);
+    link->state = PHONE_LINK_CLOSED;
+    link->reason = "";
+}
+
+static bool is_owed_an_answer(const struct phone_link *link) {
+    if (adb_connection_awaits(&link->connection, link->probe_stream)) {
+        return true;
+    }
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        const struct phone_operation *operation = &link->operations[i];
+        if (operation->id != 0 && adb_connection_awaits(&link->connection, operation->stream)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* adbd refuses a service it does not know with CLSE: the cheapest answer there is. */
+static void probe(struct phone_link *link) {
+    if (adb_connection_open(&link->connection, bytes_of("hub-probe:"), &link->probe_stream) !=
+        STATUS_OK) {
+        link->probe_stream = 0;
+    }
+    loop_change(link->loop, &link->source, link->source.events | EPOLLOUT);
+}
+
+void phone_link_step(struct phone_link *link, uint64_t now_ms) {
+    if (link->state == PHONE_LINK_CONNECTING &&
+        now_ms - link->attached_ms >= PHONE_LINK_HANDSHAKE_MS) {
+        lose(link, STATUS_TIMEOUT, "did not finish the handshake in time");
+        return;
+    }
+    if (link->state != PHONE_LINK_ONLINE) {
+        return;
+    }
+    if (link->stepped_bytes != link->bytes_received) {
+        link->stepped_bytes = link->bytes_received;
+        link->quiet_since_ms = now_ms;
+    }
+    bool is_owed = is_owed_an_answer(link);
+    if (!is_owed) {
+        link->owed_since_ms = now_ms;
+    }
+    bool is_heard = link->quiet_since_ms > link->owed_since_ms;
+    uint64_t since_ms = is_heard ? link->quiet_since_ms : link->owed_since_ms;
+    if (is_owed && now_ms - since_ms >= PHONE_LINK_SILENCE_MS) {
+        lose(link, STATUS_TIMEOUT, "has gone silent");
+    } else if (!is_owed && now_ms - link->quiet_since_ms >= PHONE_LINK_PROBE_MS) {
+        probe(link);
+    }
+}
+
+/* A higher token means that the older leases are over. Reported by the loop or the caller. */
+static void raise_fence(struct phone_link *link, uint64_t token) {
+    if (token <= link->fence) {
+        return;
+    }
+    link->fence = token;
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        struct phone_operation *operation = &link->operations[i];
+        if (operation->id != 0 && operation->token < token) {
+            phone_operation_end(operation, STATUS_STALE_LEASE, "a newer lease took over");
+            adb_connection_close(&link->connection, operation->stream);
+        }
+    }
+    if (link->stream != NULL) {
+        loop_change(link->loop, &link->source, link->source.events | EPOLLOUT);
+    }
+}
+
+void phone_link_fence(struct phone_link *link, uint64_t token) {
+    raise_fence(link, token);
+    (void)report_all(link);
+}
+
+/* Finds a slot for an operation that may start now. */
+static enum status begin(struct phone_link *link, uint64_t token, enum phone_operation_kind kind,
+                         struct bytes text, struct phone_operation **operation) {
+    if (token < link->fence) {
+        return STATUS_STALE_LEASE;
+    }
+    if (link->state != PHONE_LINK_ONLINE) {
+        return STATUS_ILLEGAL;
+    }
+    if (kind == PHONE_SHELL && (link->features & ADB_FEATURE_SHELL_V2) == 0) {
+        return STATUS_FOREIGN;
+    }
+    size_t limit = kind == PHONE_SHELL ? PHONE_COMMAND_MAX : ADB_FILE_PATH_MAX - 16;
+    if (text.size > limit) {
+        return STATUS_TOO_LARGE;
+    }
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        if (link->operations[i].id == 0) {
+            *operation = &link->operations[i];
+            phone_operation_begin(*operation, kind);
+            memcpy((*operation)->text, text.data, text.size);
+            (*operation)->text_size = text.size;
+            return STATUS_OK;
+        }
+    }
+    return STATUS_FULL;
+}
+
+/* From here on the operation counts. */
+static uint32_t commit(struct phone_link *link, struct phone_operation *operation, uint64_t token,
+                       const struct phone_handler *handler) {
+    check(handler->ended != NULL);
+    raise_fence(link, token);
+    link->operation_count = link->operation_count == UINT32_MAX ? 1 : link->operation_count + 1;
+    operation->id = link->operation_count;
+    operation->token = token;
+    operation->handler = *handler;
+    loop_change(link->loop, &link->source, link->source.events | EPOLLOUT);
+    return operation->id;
+}
+
+enum status phone_link_shell(struct phone_link *link, uint64_t token, struct bytes command,
+                             const struct phone_handler *handler, uint32_t *operation) {
+    struct phone_operation *begun = NULL;
+    enum status status = begin(link, token, PHONE_SHELL, command, &begun);
+    if (status == STATUS_OK) {
+        *operation = commit(link, begun, token, handler);
+    }
+    return status;
+}
+
+enum status phone_link_push(struct phone_link *link, uint64_t token, const struct phone_push *push,
+                            const struct phone_handler *handler, uint32_t *operation) {
+    struct phone_operation *begun = NULL;
+    struct bytes target = {(const uint8_t *)push->target, strlen(push->target)};
+    enum status status = begin(link, token, PHONE_PUSH, target, &begun);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    begun->memory = push->memory;
+    begun->mode = push->mode;
+    begun->modified_s = push->modified_s;
+    if (push->path != NULL) {
+        begun->file = open(push->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (begun->file < 0) {
+            return STATUS_FOREIGN;
+        }
+    }
+    *operation = commit(link, begun, token, handler);
+    return STATUS_OK;
+}
+
+enum status phone_link_pull(struct phone_link *link, uint64_t token, const struct phone_pull *pull,
+                            const struct phone_handler *handler, uint32_t *operation) {
+    struct phone_operation *begun = NULL;
+    struct bytes source = {(const uint8_t *)pull->source, strlen(pull->source)};
+    if (strlen(pull->path) >= PHONE_PATH_SIZE) {
+        return STATUS_TOO_LARGE;
+    }
+    enum status status = begin(link, token, PHONE_PULL, source, &begun);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    snprintf(begun->path, sizeof begun->path, "%s", pull->path);
+    begun->max_bytes = pull->max_bytes;
+    begun->file = open(pull->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (begun->file < 0) {
+        return STATUS_FOREIGN;
+    }
+    *operation = commit(link, begun, token, handler);
+    return STATUS_OK;
+}
+
+void phone_link_cancel(struct phone_link *link, uint32_t operation) {
+    struct phone_operation *found = find(link, operation);
+    if (found == NULL) {
+        return;
+    }
+    phone_operation_end(found, STATUS_CLOSED, "cancelled");
+    drop(link, found);
+    if (link->stream != NULL) {
+        loop_change(link->loop, &link->source, link->source.events | EPOLLOUT);
+    }
+}
+
+uint64_t phone_link_progress(const struct phone_link *link, uint32_t operation) {
+    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
+        if (operation != 0 && link->operations[i].id == operation) {
+            return link->operations[i].bytes;
+        }
+    }
+    return 0;
+}
