@@ -76,8 +76,9 @@ $(LLHTTP): $(OUT)/llhttp/%.o: Makefile | deps-run
 	@mkdir -p $(@D) && echo "CC $@"
 	@$(CC) $(OPT) $(if $(SAN),-fsanitize=address) -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp -c /usr/share/llhttp/$*.c -o $@
 
+hubd_ARENA := $(if $(SAN),,$(ARENA))
 define program
-$(BIN)/$(1): $$(call obj,$$(wildcard host/$(1)/*.c) $(if $(SAN),,$(if $(filter hubd,$(1)),$(ARENA)))) $(OUT)/libhub.a
+$(BIN)/$(1): $$(call obj,$$(wildcard host/$(1)/*.c) $$($(1)_ARENA)) $(OUT)/libhub.a
 	@mkdir -p $$(@D) && echo "LD $$@"
 	@$$(CC) $$(CFLAGS) $$(LDFLAGS) $$^ $$(LIBS) -o $$@
 # What a test may link of a program: all but the file that holds main.

@@ -38,16 +38,20 @@ MALLOCS := malloc calloc realloc reallocarray free aligned_alloc posix_memalign 
   tmpfile(64)? (fd)?opendir scandir(64)? n?ftw(64)? glob(64)? wordexp regcomp getaddrinfo gethostby.* \
   get(pw|gr).* getifaddrs qsort(_r)? setenv putenv setlocale localtime(_r)? mktime syslog dlopen pthread_create
 check-no-malloc: check-gcc
-	$(STEP) bash tests/checks/symbols.sh never '$(MALLOCS)' nm $(patsubst %.c,build/gcc/%.o,$(filter-out $(ARENA),$(SOURCES)))
+	$(STEP) bash tests/checks/symbols.sh never '$(MALLOCS)' nm \
+	    $(patsubst %.c,build/gcc/%.o,$(filter-out $(ARENA),$(SOURCES)))
 
 # Bounded stack. On a Cortex-M4 board the core gets 4 KiB of stack and no frame over 512 bytes; a
 # host has 8 MiB, so 16 KiB a chain and 1 KiB a frame there only catch what runs away, pointers
 # being twice as wide and -O2 merging frames. The rest of the programs: no recursion, 64 KiB frames.
+STACK := awk -f tests/checks/stack.awk
 check-arm-stack: check-arm
-	$(STEP) awk -v WHAT='core on the Cortex-M4' -v FRAME=512 -v CHAIN=4096 -v POINTER=512 -f tests/checks/stack.awk $(CORE:%.c=build/arm/%.ci)
+	$(STEP) $(STACK) -v WHAT='core on the Cortex-M4' -v FRAME=512 -v CHAIN=4096 -v POINTER=512 \
+	    $(CORE:%.c=build/arm/%.ci)
 check-stack: check-gcc
-	$(STEP) bash -c "awk -v WHAT=core -v FRAME=1024 -v CHAIN=16384 -v POINTER=1024 -f tests/checks/stack.awk $(CORE:%.c=build/gcc/%.ci) && \
-	    $(foreach p,$(PROGRAMS),awk -v WHAT=$p -v FRAME=65536 -v CHAIN=262144 -v POINTER=4096 -f tests/checks/stack.awk \
+	$(STEP) bash -c "$(STACK) -v WHAT=core -v FRAME=1024 -v CHAIN=16384 -v POINTER=1024 \
+	    $(CORE:%.c=build/gcc/%.ci) && \
+	    $(foreach p,$(PROGRAMS),$(STACK) -v WHAT=$p -v FRAME=65536 -v CHAIN=262144 -v POINTER=4096 \
 	    $(patsubst %.c,build/gcc/%.ci,$(CORE) $(HAL) $(SHARED) $(wildcard host/$p/*.c)) &&) true"
 
 # The core for a Cortex-M4 without an operating system or a C library.
@@ -110,7 +114,8 @@ coverage: deps-test
 	@$(MAKE) OUT=build/coverage OPT='-O0 -g --coverage -DCHECK_WITHOUT_BRANCH -Wno-error' build/coverage/bin/unit
 	@find build/coverage -name '*.gcda' -delete
 	@build/coverage/bin/unit >build/coverage/tests.log; tail -n 1 build/coverage/tests.log
-	@gcov -n -b $(patsubst %.c,build/coverage/%.o,$(filter firmware/% protocol/%,$(CORE))) 2>/dev/null | awk -f tests/checks/coverage.awk
+	@gcov -n -b $(patsubst %.c,build/coverage/%.o,$(filter firmware/% protocol/%,$(CORE))) 2>/dev/null | \
+	    awk -f tests/checks/coverage.awk
 
 ## Plant one violation of each rule in a copy of the tree and see it caught; T=text plants some
 planted: deps-check
