@@ -222,12 +222,14 @@ enum record_outcome {
     RECORD_FAILURE,
     RECORD_STOPPED,     /* on request: no error */
     RECORD_INTERRUPTED, /* power lost, hub fault: not counted */
+    RECORD_UNFINISHED,  /* still running: what its finished actions found so far */
     RECORD_OUTCOME_COUNT
 };
 
 struct record_attempt {
     uint8_t outcome;  /* enum record_outcome */
     uint8_t category; /* enum record_category; NONE for success */
+    uint32_t actions_done; /* of this item, when the record was written */
     bool has_exit_code;
     int32_t exit_code;
     struct bytes phone_id;

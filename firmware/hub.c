@@ -1,0 +1,416 @@
+#include "firmware/hub_internal.h"
+
+#include <string.h>
+
+/* ---- memory ---- */
+
+enum { ANSWERS_MAX = 16 };
+
+/* Hands out parts of one piece of memory; with no memory it only counts. */
+struct carver {
+    uint8_t *base;
+    size_t used;
+};
+
+static void *carve(struct carver *carver, size_t count, size_t size) {
+    const size_t alignment = 16;
+    size_t start = (carver->used + alignment - 1) / alignment * alignment;
+    carver->used = start + count * size;
+    return carver->base == NULL ? NULL : carver->base + start;
+}
+
+static uint32_t cells_for(uint32_t entries) {
+    uint32_t cells = 2;
+    while (cells < 2 * entries) {
+        cells *= 2;
+    }
+    return cells;
+}
+
+static uint32_t timer_count(const struct board *board) {
+    return board->items + board->processes + board->phones;
+}
+
+struct layout {
+    struct store_memory store;
+    uint32_t *process_next, *item_next, *attempt_next;
+    struct hash_cell *number_cells, *key_cells;
+    uint32_t *timer_heap, *timer_position;
+    uint64_t *timer_due;
+};
+
+static void lay_out_store(struct carver *carver, const struct board *board,
+                          struct store_memory *store) {
+    const uint32_t counts[STORE_KINDS] = {
+        [RECORD_HUB] = 1,
+        [RECORD_PHONE] = board->phones,
+        [RECORD_REQUEST] = board->processes,
+        [RECORD_PROCESS] = board->processes,
+        [RECORD_ITEM] = board->items,
+        [RECORD_ATTEMPT] = board->attempts,
+        [RECORD_KEY] = board->keys,
+        [RECORD_ANSWER] = ANSWERS_MAX,
+    };
+    uint32_t slots = 0;
+    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        slots += counts[kind];
+    }
+    *store = (struct store_memory){
+        .slots = carve(carver, slots, sizeof(struct store_slot)),
+        .blocks = carve(carver, board->block_count, sizeof(struct store_block)),
+        .order = carve(carver, board->block_count, sizeof(uint32_t)),
+        .group_buffer = carve(carver, board->frame_bytes, 1),
+        .copy_buffer = carve(carver, board->frame_bytes, 1),
+        .frame_bytes = board->frame_bytes,
+    };
+    memcpy(store->slot_counts, counts, sizeof counts);
+}
+
+static void lay_out_tables(struct carver *carver, const struct board *board, struct hub *hub) {
+    hub->processes = carve(carver, board->processes, sizeof(struct hub_process));
+    hub->items = carve(carver, board->items, sizeof(struct hub_item));
+    hub->attempts = carve(carver, board->attempts, sizeof(struct hub_attempt));
+    hub->phones = carve(carver, board->phones, sizeof(struct hub_phone));
+    hub->keys = carve(carver, board->keys, sizeof(struct hub_key));
+    hub->capabilities = carve(carver, board->capabilities, sizeof(struct capability));
+    hub->queues = carve(carver, board->phones + board->capabilities, sizeof(struct hub_queue));
+    hub->record_bytes = board->payload_bytes + 2 * HUB_ERROR_BYTES;
+    hub->record_buffer = carve(carver, hub->record_bytes, 1);
+    hub->read_buffer = carve(carver, hub->record_bytes, 1);
+}
+
+static size_t lay_out(struct carver *carver, const struct board *board, struct hub *hub,
+                      struct layout *layout) {
+    lay_out_store(carver, board, &layout->store);
+    lay_out_tables(carver, board, hub);
+    layout->process_next = carve(carver, board->processes, sizeof(uint32_t));
+    layout->item_next = carve(carver, board->items, sizeof(uint32_t));
+    layout->attempt_next = carve(carver, board->attempts, sizeof(uint32_t));
+    layout->number_cells = carve(carver, cells_for(board->processes), sizeof(struct hash_cell));
+    layout->key_cells =
+        carve(carver, cells_for(board->processes + board->keys), sizeof(struct hash_cell));
+    layout->timer_heap = carve(carver, timer_count(board), sizeof(uint32_t));
+    layout->timer_position = carve(carver, timer_count(board), sizeof(uint32_t));
+    layout->timer_due = carve(carver, timer_count(board), sizeof(uint64_t));
+    return carver->used;
+}
+
+size_t hub_bytes(const struct board *board) {
+    struct carver carver = {0};
+    struct layout layout;
+    struct hub hub;
+    return lay_out(&carver, board, &hub, &layout);
+}
+
+void hub_init(struct hub *hub, const struct board *board, void *memory, struct hal_flash *flash,
+              uint64_t seed) {
+    struct carver carver = {.base = memory};
+    struct layout layout;
+    check(seed != 0);
+    *hub = (struct hub){
+        .board = board,
+        .jitter = {seed},
+        .oldest_finished = HUB_NONE,
+        .newest_finished = HUB_NONE,
+        .stop_grace_ms = 10000,
+    };
+    (void)lay_out(&carver, board, hub, &layout);
+    check(flash->block_count <= board->block_count);
+    store_init(&hub->store, flash, &layout.store);
+    pool_init(&hub->process_pool, layout.process_next, board->processes);
+    pool_init(&hub->item_pool, layout.item_next, board->items);
+    pool_init(&hub->attempt_pool, layout.attempt_next, board->attempts);
+    hash_index_init(&hub->by_number, layout.number_cells, cells_for(board->processes));
+    hash_index_init(&hub->by_key, layout.key_cells, cells_for(board->processes + board->keys));
+    timer_init(&hub->timers, layout.timer_heap, layout.timer_position, layout.timer_due,
+               timer_count(board));
+    for (uint32_t q = 0; q < board->phones + board->capabilities; q++) {
+        hub->queues[q] = (struct hub_queue){HUB_NONE, HUB_NONE};
+    }
+}
+
+uint32_t hub_item_timer(const struct hub *hub, uint32_t item) {
+    check(item < hub->board->items);
+    return item;
+}
+
+uint32_t hub_process_timer(const struct hub *hub, uint32_t process) {
+    check(process < hub->board->processes);
+    return hub->board->items + process;
+}
+
+uint32_t hub_phone_timer(const struct hub *hub, uint32_t phone) {
+    check(phone < hub->board->phones);
+    return hub->board->items + hub->board->processes + phone;
+}
+
+/* ---- time ---- */
+
+uint64_t hub_boot_offset(const struct hub *hub, uint32_t boot) {
+    for (size_t i = 0; i < hub->image.boot_count; i++) {
+        if (hub->image.boots[i].boot == boot) {
+            return hub->image.boots[i].offset_ms;
+        }
+    }
+    return 0;
+}
+
+struct record_time hub_now(const struct hub *hub) {
+    return (struct record_time){
+        .mono_ms = hub->clock.mono_ms,
+        .wall_ms = hub->clock.wall_ms,
+        .boot = hub->image.boot,
+        .quality = hub->clock.quality,
+    };
+}
+
+/* Deadlines and start times are wall clock: their timers move when the clock is set. */
+static void rearm_wall_timers(struct hub *hub) {
+    for (uint32_t p = 0; p < hub->process_pool.touched; p++) {
+        const struct hub_process *process = &hub->processes[p];
+        if (!pool_is_used(&hub->process_pool, p) || process->end_seq != 0) {
+            continue;
+        }
+        hub_process_arm(hub, p);
+    }
+}
+
+void hub_set_clock(struct hub *hub, const struct hub_clock *clock) {
+    hub->clock = *clock;
+    if (clock->wall_ms == 0 || hub->image.boot == 0) {
+        return;
+    }
+    uint64_t offset = clock->wall_ms - clock->mono_ms;
+    uint64_t known = hub_boot_offset(hub, hub->image.boot);
+    uint64_t difference = offset > known ? offset - known : known - offset;
+    if (difference > 1000 && hub_has_room(hub, 4 * HUB_RECORD_BYTES)) {
+        hub->image.boots[0].offset_ms = offset;
+        hub_log_self(hub, RECORD_CLOCK_SET_EVENT);
+        rearm_wall_timers(hub);
+    }
+}
+
+/* ---- the loop ---- */
+
+bool hub_has_room(const struct hub *hub, uint32_t bytes) {
+    return store_room(&hub->store) >= bytes;
+}
+
+static void timer_due_now(struct hub *hub, uint32_t owner) {
+    if (owner < hub->board->items) {
+        hub_item_timer_due(hub, owner);
+    } else if (owner < hub->board->items + hub->board->processes) {
+        hub_process_timer_due(hub, owner - hub->board->items);
+    } else {
+        hub_phone_judge(hub, owner - hub->board->items - hub->board->processes);
+    }
+}
+
+/* Room that any one timer may need: a process's deadline touches all its items. */
+static uint32_t timer_room(const struct hub *hub) {
+    uint32_t all_items = hub->board->items_per_request * HUB_RECORD_BYTES / 2;
+    return HUB_TRANSITION_BYTES + HUB_ERROR_BYTES + all_items;
+}
+
+static void recover_items(struct hub *hub) {
+    uint32_t room = HUB_TRANSITION_BYTES + HUB_ERROR_BYTES;
+    while (hub->recovery_next < hub->item_pool.touched && hub_has_room(hub, room)) {
+        uint32_t item = hub->recovery_next;
+        hub->recovery_next += 1;
+        if (pool_is_used(&hub->item_pool, item) && hub->items[item].needs_recovery) {
+            hub->items[item].needs_recovery = false;
+            hub_item_interrupt(hub, item, RECORD_CATEGORY_HOST_RESTARTED, hub->same_boot);
+        }
+    }
+}
+
+void hub_step(struct hub *hub) {
+    uint32_t owner;
+    recover_items(hub);
+    while (hub_has_room(hub, timer_room(hub)) &&
+           timer_pop(&hub->timers, hub->clock.mono_ms, &owner)) {
+        timer_due_now(hub, owner);
+    }
+    if (hub->recovery_next >= hub->item_pool.touched && !hub->is_stopping) {
+        schedule_run(hub);
+    }
+}
+
+uint64_t hub_deadline_ms(const struct hub *hub) {
+    return timer_next(&hub->timers);
+}
+
+enum status hub_commit(struct hub *hub) {
+    if (hub->store.open_records == 0 || hub->store.is_syncing) {
+        return STATUS_AGAIN;
+    }
+    if (!hub->has_upstream) {
+        store_acknowledge(&hub->store, hub->store.durable_seq, hub->store.head_chain);
+    }
+    enum status status = store_clean(&hub->store);
+    return status == STATUS_OK ? store_commit(&hub->store) : status;
+}
+
+enum status hub_poll(struct hub *hub) {
+    return store_poll(&hub->store);
+}
+
+uint64_t hub_durable_seq(const struct hub *hub) {
+    return hub->store.durable_seq;
+}
+
+uint64_t hub_head_seq(const struct hub *hub) {
+    return hub->store.head_seq;
+}
+
+void hub_stop(struct hub *hub, bool now) {
+    hub->is_stopping = true;
+    for (uint32_t p = 0; now && p < hub->phone_count; p++) {
+        uint32_t item = hub->phones[p].item;
+        if (item != HUB_NONE && hub->items[item].image.state == RECORD_RUNNING &&
+            hub_has_room(hub, HUB_TRANSITION_BYTES)) {
+            hub_item_ask_stop(hub, item, RECORD_STOP_SHUTDOWN);
+        }
+    }
+}
+
+uint32_t hub_busy_count(const struct hub *hub) {
+    uint32_t count = 0;
+    for (uint32_t p = 0; p < hub->phone_count; p++) {
+        count += hub->phones[p].item != HUB_NONE;
+    }
+    return count;
+}
+
+/* ---- capabilities ---- */
+
+static bool same_text(const char *text, struct bytes bytes) {
+    size_t size = 0;
+    while (text[size] != '\0') {
+        size += 1;
+    }
+    return size == bytes.size && memcmp(text, bytes.data, size) == 0;
+}
+
+uint32_t hub_capability_find(const struct hub *hub, struct bytes name) {
+    for (uint32_t c = 0; c < hub->capability_count; c++) {
+        if (same_text(hub->capabilities[c].name, name)) {
+            return c;
+        }
+    }
+    return HUB_NONE;
+}
+
+static size_t text_size(const char *text, size_t max) {
+    size_t size = 0;
+    while (size < max && text[size] != '\0') {
+        size += 1;
+    }
+    return size;
+}
+
+enum status hub_capability_set(struct hub *hub, const struct capability *capability) {
+    size_t size = text_size(capability->name, sizeof capability->name);
+    struct bytes name = {(const uint8_t *)capability->name, size};
+    check(size > 0 && size < sizeof capability->name);
+    check(capability->action_count <= CAPABILITY_ACTIONS_MAX);
+    check(capability->attempts_max > 0);
+    uint32_t index = hub_capability_find(hub, name);
+    if (index == HUB_NONE && hub->capability_count == hub->board->capabilities) {
+        return STATUS_FULL;
+    }
+    if (index == HUB_NONE) {
+        index = hub->capability_count;
+        hub->capability_count += 1;
+    }
+    hub->capabilities[index] = *capability;
+    hub_reserve_recount(hub);
+    return STATUS_OK;
+}
+
+/* ---- lookups ---- */
+
+uint32_t hub_process_find(const struct hub *hub, uint64_t number) {
+    uint32_t hash = hash_number(number);
+    uint32_t at = hash_index_start(&hub->by_number, hash);
+    for (;;) {
+        uint32_t process = hash_index_next(&hub->by_number, hash, &at);
+        if (process == HASH_INDEX_NONE || hub->processes[process].number == number) {
+            return process;
+        }
+    }
+}
+
+uint32_t hub_digest_hash(const uint8_t digest[RECORD_DIGEST_BYTES]) {
+    return (uint32_t)digest[0] << 24 | (uint32_t)digest[1] << 16 | (uint32_t)digest[2] << 8 |
+           digest[3];
+}
+
+/* ---- reading ---- */
+
+enum status hub_read(struct hub *hub, struct store_key key, struct record_header *header,
+                     struct cbor_reader *image) {
+    struct store_record record;
+    enum status status = store_read(&hub->store, key, hub->read_buffer, hub->record_bytes, &record);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    cbor_reader_init(image, record.body);
+    record_get_header(image, header);
+    return image->failed || header->kind != key.kind ? STATUS_CORRUPT : STATUS_OK;
+}
+
+void hub_history_start(const struct hub *hub, uint32_t process, struct hub_history *history) {
+    const struct hub_process *of = &hub->processes[process];
+    *history = (struct hub_history){
+        .where = store_slot(&hub->store, of->tail)->where,
+        .process = of->number,
+        .revision = of->revision,
+    };
+}
+
+static enum status read_history(struct hub *hub, uint32_t where, uint64_t process,
+                                uint64_t revision, struct store_record *record) {
+    enum status status =
+        store_read_at(&hub->store, where, hub->read_buffer, hub->record_bytes, record);
+    if (status != STATUS_OK) {
+        return STATUS_NOT_FOUND;
+    }
+    struct cbor_reader reader;
+    struct record_header header;
+    cbor_reader_init(&reader, record->body);
+    record_get_header(&reader, &header);
+    bool is_it = !reader.failed && header.path_count > 0 && header.path[0] == process &&
+                 header.revision == revision && header.kind != RECORD_PHONE &&
+                 header.kind != RECORD_KEY;
+    return is_it ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status hub_history_next(struct hub *hub, struct hub_history *history, struct bytes *record,
+                             uint32_t *where) {
+    struct store_record found;
+    if (history->where == 0 || history->revision == 0) {
+        return STATUS_NOT_FOUND;
+    }
+    enum status status =
+        read_history(hub, history->where, history->process, history->revision, &found);
+    if (status != STATUS_OK) {
+        history->where = 0;
+        return status;
+    }
+    *where = history->where;
+    *record = found.body;
+    history->where = found.previous;
+    history->revision -= 1;
+    return STATUS_OK;
+}
+
+enum status hub_history_read(struct hub *hub, uint32_t where, uint64_t process, uint64_t revision,
+                             struct bytes *record) {
+    struct store_record found;
+    enum status status = read_history(hub, where, process, revision, &found);
+    if (status == STATUS_OK) {
+        *record = found.body;
+    }
+    return status;
+}

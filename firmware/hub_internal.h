@@ -1,0 +1,75 @@
+/* hub_internal.h - what the files of the hub share: tables, queues, records and transitions. */
+#ifndef FIRMWARE_HUB_INTERNAL_H
+#define FIRMWARE_HUB_INTERNAL_H
+
+#include "firmware/hub.h"
+
+enum {
+    HUB_RECORD_BYTES = 256, /* an image without texts, as CBOR with its head: upper bound */
+    HUB_ERROR_BYTES = 2048, /* kept free for the error of an attempt */
+    HUB_TRANSITION_BYTES = 4 * HUB_RECORD_BYTES, /* one item's transition without an attempt */
+};
+
+/* Timer owners. */
+uint32_t hub_item_timer(const struct hub *hub, uint32_t item);
+uint32_t hub_process_timer(const struct hub *hub, uint32_t process);
+uint32_t hub_phone_timer(const struct hub *hub, uint32_t phone);
+
+/* True when the open group takes `bytes` more. */
+bool hub_has_room(const struct hub *hub, uint32_t bytes);
+
+struct record_time hub_now(const struct hub *hub);
+
+/* Records (hub_log.c). Each appends the object's after-image to the open group. */
+void hub_log_self(struct hub *hub, enum record_event event);
+void hub_log_phone(struct hub *hub, uint32_t phone, enum record_event event);
+void hub_log_request(struct hub *hub, uint32_t process, const struct record_request *request);
+void hub_log_process(struct hub *hub, uint32_t process, enum record_event event);
+uint64_t hub_log_item(struct hub *hub, uint32_t item, enum record_event event);
+void hub_log_attempt(struct hub *hub, uint32_t item, uint32_t attempt, enum record_event event,
+                     const struct record_attempt *image);
+void hub_log_key(struct hub *hub, uint32_t key);
+
+/* Items (hub_item.c). */
+uint32_t hub_phone_by_number(const struct hub *hub, uint64_t number);
+/* Applies an event that the table allows and logs the item's new image. */
+void hub_item_change(struct hub *hub, uint32_t item, enum item_event event,
+                     enum record_event record);
+/* Puts an item whose image is new or loaded into counts, queue and reserve; takes it out again. */
+void hub_item_enter(struct hub *hub, uint32_t item);
+void hub_item_leave(struct hub *hub, uint32_t item);
+/* Counts the reserve anew: a capability's limits have changed. */
+void hub_reserve_recount(struct hub *hub);
+/* The process's status may have changed: ends it when it is terminal. */
+void hub_process_settle(struct hub *hub, uint32_t process);
+/* Sets the timers of a process and of its scheduled items that count in wall clock time. */
+void hub_process_arm(struct hub *hub, uint32_t process);
+void hub_item_ask_stop(struct hub *hub, uint32_t item, enum record_stop reason);
+void hub_item_timer_due(struct hub *hub, uint32_t item);
+void hub_process_timer_due(struct hub *hub, uint32_t process);
+/* Cancels or fails whatever is not running, and asks the rest to stop. */
+void hub_process_end_items(struct hub *hub, uint32_t process, enum record_stop reason);
+/* The lease of a running or leased item ends without a word of its executor. */
+void hub_item_interrupt(struct hub *hub, uint32_t item, enum record_category category,
+                        bool is_counted);
+/* Takes a slot for the item's next attempt record; drops an older one if there is none. */
+uint32_t hub_attempt_take(struct hub *hub, uint32_t item);
+uint32_t hub_attempt_newest(const struct hub *hub, uint32_t item);
+
+/* Queues and leases (schedule.c). */
+void schedule_enqueue(struct hub *hub, uint32_t item);
+void schedule_dequeue(struct hub *hub, uint32_t item);
+void schedule_run(struct hub *hub);
+
+/* Finished processes (hub_request.c). */
+void hub_finished_add(struct hub *hub, uint32_t process);
+/* Makes room for one process with `items` items; false: nothing may go. */
+bool hub_evict_for(struct hub *hub, uint32_t items);
+void hub_process_forget(struct hub *hub, uint32_t process);
+uint32_t hub_digest_hash(const uint8_t digest[RECORD_DIGEST_BYTES]);
+
+/* Phones (hub_phone.c). */
+void hub_phone_lease_ended(struct hub *hub, uint32_t phone);
+void hub_phone_judge(struct hub *hub, uint32_t phone);
+
+#endif

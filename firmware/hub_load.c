@@ -1,0 +1,408 @@
+/* The start of a hub: every table is rebuilt from the newest record of each object, then the
+ * start itself becomes a record. */
+#include "firmware/hub_internal.h"
+
+#include <string.h>
+
+static void copy_text(char *target, size_t capacity, struct bytes text) {
+    check(text.size < capacity);
+    memset(target, 0, capacity);
+    if (text.size > 0) {
+        memcpy(target, text.data, text.size);
+    }
+}
+
+/* One object's newest record. False: there is none, or it cannot be read (counted). */
+static bool fetch(struct hub *hub, struct store_key key, struct record_header *header,
+                  struct cbor_reader *image) {
+    if (store_slot(&hub->store, key)->seq == 0) {
+        return false;
+    }
+    bool is_good = hub_read(hub, key, header, image) == STATUS_OK;
+    hub->counters.suspect_objects += !is_good;
+    return is_good;
+}
+
+static bool is_whole(struct hub *hub, const struct cbor_reader *image) {
+    bool is_good = cbor_reader_done(image);
+    hub->counters.suspect_objects += !is_good;
+    return is_good;
+}
+
+/* The newest of a process's records is its chain's end, and its revision the process's. */
+static void take_revision(struct hub *hub, uint32_t process, struct store_key key,
+                          const struct record_header *header) {
+    struct hub_process *of = &hub->processes[process];
+    if (header->revision >= of->revision) {
+        of->revision = header->revision;
+        of->tail = key;
+        of->updated = header->time;
+        of->status = header->status;
+    }
+}
+
+/* ---- one loader for each kind ---- */
+
+static enum status load_self(struct hub *hub, struct bytes hub_id) {
+    struct record_header header;
+    struct cbor_reader reader;
+    if (!fetch(hub, (struct store_key){RECORD_HUB, 0}, &header, &reader)) {
+        return store_slot(&hub->store, (struct store_key){RECORD_HUB, 0})->seq == 0
+                   ? STATUS_OK
+                   : STATUS_CORRUPT;
+    }
+    record_get_hub(&reader, &hub->image);
+    if (!is_whole(hub, &reader)) {
+        return STATUS_CORRUPT;
+    }
+    hub->revision = header.revision;
+    bool is_ours = hub->image.hub_id.size == hub_id.size &&
+                   memcmp(hub->image.hub_id.data, hub_id.data, hub_id.size) == 0;
+    if (hub->image.boot_id.size == RECORD_DIGEST_BYTES) {
+        memcpy(hub->boot_id, hub->image.boot_id.data, RECORD_DIGEST_BYTES);
+    }
+    return is_ours ? STATUS_OK : STATUS_FOREIGN;
+}
+
+static void load_phone(struct hub *hub, uint32_t index) {
+    struct record_header header;
+    struct cbor_reader reader;
+    struct record_phone image;
+    struct hub_phone *of = &hub->phones[index];
+    *of = (struct hub_phone){.item = HUB_NONE};
+    if (!fetch(hub, (struct store_key){RECORD_PHONE, index}, &header, &reader)) {
+        return;
+    }
+    record_get_phone(&reader, &image);
+    if (!is_whole(hub, &reader)) {
+        return;
+    }
+    /* Who is attached is found out anew; only an operator's quarantine outlives the program. */
+    bool is_quarantined = image.state == RECORD_PHONE_QUARANTINED;
+    of->state = is_quarantined ? RECORD_PHONE_QUARANTINED : RECORD_PHONE_ABSENT;
+    of->number = header.path[0];
+    of->revision = header.revision;
+    copy_text(of->id, sizeof of->id, image.id);
+    copy_text(of->slot, sizeof of->slot, image.slot);
+    copy_text(of->model, sizeof of->model, image.model);
+    if (is_quarantined && image.reason.size <= HUB_REASON_MAX) {
+        copy_text(of->reason, sizeof of->reason, image.reason);
+    }
+    hub->phone_count = index + 1;
+    if (of->number > hub->image.phone_number) {
+        hub->image.phone_number = of->number;
+    }
+}
+
+static void load_process(struct hub *hub, uint32_t index) {
+    const struct store_key key = {RECORD_PROCESS, index};
+    struct record_header header;
+    struct cbor_reader reader;
+    struct record_process image;
+    if (!fetch(hub, key, &header, &reader)) {
+        return;
+    }
+    record_get_process(&reader, &image);
+    if (!is_whole(hub, &reader)) {
+        return;
+    }
+    if (header.path[0] > hub->image.process_number) {
+        hub->image.process_number = header.path[0];
+    }
+    if (header.event == RECORD_EVICTED_EVENT) {
+        store_release(&hub->store, (struct store_key){RECORD_REQUEST, index});
+        return;
+    }
+    pool_claim(&hub->process_pool, index);
+    hub->processes[index] = (struct hub_process){
+        .image = image,
+        .number = header.path[0],
+        .first_item = HUB_NONE,
+        .last_item = HUB_NONE,
+        .capability = HUB_NONE,
+        .older = HUB_NONE,
+        .newer = HUB_NONE,
+    };
+    if (image.finished.boot != 0) {
+        hub->processes[index].end_seq = store_slot(&hub->store, key)->seq;
+    }
+    take_revision(hub, index, key, &header);
+    hash_index_add(&hub->by_number, hash_number(header.path[0]), index);
+}
+
+static void load_request(struct hub *hub, uint32_t index) {
+    const struct store_key key = {RECORD_REQUEST, index};
+    struct record_header header;
+    struct cbor_reader reader;
+    struct record_request image;
+    if (!pool_is_used(&hub->process_pool, index) || !fetch(hub, key, &header, &reader)) {
+        return;
+    }
+    record_get_request(&reader, &image);
+    struct hub_process *of = &hub->processes[index];
+    if (!is_whole(hub, &reader) || header.path[0] != of->number) {
+        return;
+    }
+    of->capability = hub_capability_find(hub, image.process_type);
+    of->priority = image.priority;
+    of->deadline_ms = image.deadline_ms;
+    of->not_before_ms = image.not_before_ms;
+    of->has_key = image.key.size > 0;
+    if (of->has_key) {
+        memcpy(of->key, image.key.data, RECORD_DIGEST_BYTES);
+        hash_index_add(&hub->by_key, hub_digest_hash(of->key), index);
+    }
+    if (image.body_digest.size > 0) {
+        memcpy(of->body_digest, image.body_digest.data, RECORD_DIGEST_BYTES);
+    }
+    take_revision(hub, index, key, &header);
+}
+
+/* An item whose process is gone is what an eviction left. */
+static void load_item(struct hub *hub, uint32_t index) {
+    const struct store_key key = {RECORD_ITEM, index};
+    struct record_header header;
+    struct cbor_reader reader;
+    struct record_item image;
+    if (!fetch(hub, key, &header, &reader)) {
+        return;
+    }
+    record_get_item(&reader, &image);
+    uint32_t process = hub_process_find(hub, header.path[0]);
+    if (!is_whole(hub, &reader) || process == HUB_NONE) {
+        store_release(&hub->store, key);
+        return;
+    }
+    pool_claim(&hub->item_pool, index);
+    hub->items[index] = (struct hub_item){
+        .image = image,
+        .process = process,
+        .number = (uint32_t)header.path[1],
+        .next_of_process = HUB_NONE,
+        .queue = HUB_NONE,
+        .first_attempt = HUB_NONE,
+        .failed_phone = HUB_NONE,
+        .needs_recovery = image.state == RECORD_LEASED || image.state == RECORD_RUNNING,
+    };
+    if (image.token >> 40 == hub->store.epoch &&
+        (image.token & 0xffffffffffu) > hub->image.token_counter) {
+        hub->image.token_counter = image.token & 0xffffffffffu;
+    }
+    take_revision(hub, process, key, &header);
+}
+
+static uint32_t find_item(const struct hub *hub, uint32_t process, uint64_t number) {
+    uint32_t item = hub->processes[process].first_item;
+    while (item != HUB_NONE && hub->items[item].number != number) {
+        item = hub->items[item].next_of_process;
+    }
+    return item;
+}
+
+/* Attempts of an item are listed in the order of their numbers. */
+static void link_attempt(struct hub *hub, uint32_t item, uint32_t attempt) {
+    uint32_t *link = &hub->items[item].first_attempt;
+    while (*link != HUB_NONE && hub->attempts[*link].number < hub->attempts[attempt].number) {
+        link = &hub->attempts[*link].next;
+    }
+    hub->attempts[attempt].next = *link;
+    *link = attempt;
+    hub->items[item].attempt_count += 1;
+}
+
+static void load_attempt(struct hub *hub, uint32_t index) {
+    const struct store_key key = {RECORD_ATTEMPT, index};
+    struct record_header header;
+    struct cbor_reader reader;
+    struct record_attempt image;
+    if (!fetch(hub, key, &header, &reader)) {
+        return;
+    }
+    record_get_attempt(&reader, &image);
+    uint32_t process = hub_process_find(hub, header.path[0]);
+    uint32_t item = process == HUB_NONE ? HUB_NONE : find_item(hub, process, header.path[1]);
+    if (!is_whole(hub, &reader) || item == HUB_NONE) {
+        store_release(&hub->store, key);
+        return;
+    }
+    pool_claim(&hub->attempt_pool, index);
+    hub->attempts[index] = (struct hub_attempt){.number = (uint32_t)header.path[2], .item = item};
+    link_attempt(hub, item, index);
+    struct hub_item *of = &hub->items[item];
+    if (header.path[2] == of->image.attempt) {
+        of->attempt_started = image.started;
+        if (image.actions_done > of->image.actions_done) {
+            of->image.actions_done = image.actions_done;
+        }
+    }
+    take_revision(hub, process, key, &header);
+}
+
+static void load_key(struct hub *hub, uint32_t index) {
+    struct record_header header;
+    struct cbor_reader reader;
+    struct record_key image;
+    if (!fetch(hub, (struct store_key){RECORD_KEY, index}, &header, &reader)) {
+        return;
+    }
+    record_get_key(&reader, &image);
+    if (!is_whole(hub, &reader) || image.key.size == 0 || image.body_digest.size == 0) {
+        return;
+    }
+    struct hub_key *key = &hub->keys[index];
+    *key = (struct hub_key){
+        .evicted = image.evicted,
+        .number = header.path[0],
+        .process = image.process,
+        .status = image.status,
+    };
+    memcpy(key->key, image.key.data, RECORD_DIGEST_BYTES);
+    memcpy(key->body_digest, image.body_digest.data, RECORD_DIGEST_BYTES);
+    hash_index_add(&hub->by_key, hub_digest_hash(key->key), hub->board->processes + index);
+    if (key->number > hub->image.key_number) {
+        hub->image.key_number = key->number;
+        hub->key_next = (index + 1) % hub->board->keys;
+    }
+}
+
+/* ---- what stands on all of them ---- */
+
+/* Items of a process, listed by number, whatever the order of their slots. */
+static void link_item(struct hub *hub, uint32_t item) {
+    struct hub_process *of = &hub->processes[hub->items[item].process];
+    uint32_t *link = &of->first_item;
+    uint32_t number = hub->items[item].number;
+    if (of->last_item != HUB_NONE && hub->items[of->last_item].number < number) {
+        link = &hub->items[of->last_item].next_of_process;
+    }
+    while (*link != HUB_NONE && hub->items[*link].number < number) {
+        link = &hub->items[*link].next_of_process;
+    }
+    hub->items[item].next_of_process = *link;
+    if (*link == HUB_NONE) {
+        of->last_item = item;
+    }
+    *link = item;
+}
+
+/* A leased phone stays taken until its item's lease has been ended. */
+static void restore_lease(struct hub *hub, uint32_t item) {
+    struct hub_item *of = &hub->items[item];
+    if (!of->needs_recovery) {
+        return;
+    }
+    uint32_t phone = hub_phone_by_number(hub, of->image.phone);
+    if (phone != HUB_NONE) {
+        hub->phones[phone].item = item;
+        hub->phones[phone].is_started = true;
+        hub->phones[phone].stop_told = true;
+    }
+}
+
+/* Timers go on where they stood: in the same boot from the record's own time, else anew. */
+static void restore_timer(struct hub *hub, uint32_t item) {
+    const struct hub_item *of = &hub->items[item];
+    if (of->image.state == RECORD_RETRY_WAIT) {
+        timer_set(&hub->timers, hub_item_timer(hub, item), hub->clock.mono_ms + of->image.wait_ms);
+    }
+}
+
+/* Finished processes, oldest end first: an insertion sort that starts at the newest end, since
+ * slots are filled in about that order. */
+static void list_finished(struct hub *hub, uint32_t process) {
+    struct hub_process *of = &hub->processes[process];
+    uint32_t older = hub->newest_finished;
+    while (older != HUB_NONE && hub->processes[older].end_seq > of->end_seq) {
+        older = hub->processes[older].older;
+    }
+    uint32_t newer = older == HUB_NONE ? hub->oldest_finished : hub->processes[older].newer;
+    of->older = older;
+    of->newer = newer;
+    *(older == HUB_NONE ? &hub->oldest_finished : &hub->processes[older].newer) = process;
+    *(newer == HUB_NONE ? &hub->newest_finished : &hub->processes[newer].older) = process;
+}
+
+static void load_tables(struct hub *hub) {
+    const struct board *board = hub->board;
+    for (uint32_t i = 0; i < board->phones; i++) {
+        load_phone(hub, i);
+    }
+    for (uint32_t i = 0; i < board->processes; i++) {
+        load_process(hub, i);
+        load_request(hub, i);
+    }
+    for (uint32_t i = 0; i < board->items; i++) {
+        load_item(hub, i);
+        if (pool_is_used(&hub->item_pool, i)) {
+            link_item(hub, i);
+        }
+    }
+    for (uint32_t i = 0; i < board->attempts; i++) {
+        load_attempt(hub, i);
+    }
+    for (uint32_t i = 0; i < board->keys; i++) {
+        load_key(hub, i);
+    }
+    pool_loaded(&hub->process_pool);
+    pool_loaded(&hub->item_pool);
+    pool_loaded(&hub->attempt_pool);
+}
+
+static void restore_state(struct hub *hub) {
+    for (uint32_t i = 0; i < hub->item_pool.touched; i++) {
+        if (pool_is_used(&hub->item_pool, i)) {
+            hub_item_enter(hub, i);
+            restore_lease(hub, i);
+            restore_timer(hub, i);
+        }
+    }
+    for (uint32_t p = 0; p < hub->process_pool.touched; p++) {
+        if (!pool_is_used(&hub->process_pool, p)) {
+            continue;
+        }
+        if (hub->processes[p].end_seq != 0) {
+            list_finished(hub, p);
+        } else {
+            hub_process_arm(hub, p);
+        }
+    }
+}
+
+/* A new machine start gets the next boot number; a mere restart of the program keeps it. */
+static void begin_boot(struct hub *hub, const uint8_t boot_id[RECORD_DIGEST_BYTES]) {
+    struct record_hub *image = &hub->image;
+    hub->same_boot = image->boot != 0 && memcmp(hub->boot_id, boot_id, RECORD_DIGEST_BYTES) == 0;
+    image->starts += 1;
+    if (hub->same_boot) {
+        return;
+    }
+    memcpy(hub->boot_id, boot_id, RECORD_DIGEST_BYTES);
+    image->boot += 1;
+    memmove(image->boots + 1, image->boots, (RECORD_BOOTS_MAX - 1) * sizeof image->boots[0]);
+    image->boots[0] = (struct record_boot){.boot = image->boot};
+    if (image->boot_count < RECORD_BOOTS_MAX) {
+        image->boot_count += 1;
+    }
+}
+
+enum status hub_load(struct hub *hub, struct bytes hub_id,
+                     const uint8_t boot_id[RECORD_DIGEST_BYTES], const struct hub_clock *clock) {
+    check(hub_id.size > 0 && hub_id.size <= RECORD_ID_MAX);
+    enum status status = store_mount(&hub->store);
+    if (status == STATUS_OK) {
+        status = load_self(hub, hub_id);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    copy_text(hub->hub_id, sizeof hub->hub_id, hub_id);
+    hub->clock = *clock;
+    load_tables(hub);
+    begin_boot(hub, boot_id);
+    if (clock->wall_ms != 0) {
+        hub->image.boots[0].offset_ms = clock->wall_ms - clock->mono_ms;
+    }
+    restore_state(hub);
+    hub_log_self(hub, RECORD_BOOTED_EVENT);
+    return STATUS_OK;
+}
