@@ -110,7 +110,19 @@ static void tells_of_bytes_that_wait_inside_the_stream(void **state) {
     tls_rig_close(&rig);
 }
 
-static void loses_no_byte_when_the_reader_is_slow(void **state) {
+/* Offers `size` bytes of the pattern from `sent` on; counts what was taken. */
+static enum status offer(size_t size, size_t *sent) {
+    static uint8_t bytes[30000];
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = pattern(*sent + i);
+    }
+    enum status status = hal_stream_write(&rig.client.stream, bytes, size, &count);
+    *sent += status == STATUS_OK ? count : 0;
+    return status;
+}
+
+static void loses_no_byte_when_the_reader_is_slow_and_more_is_offered(void **state) {
     (void)state;
     static uint8_t bytes[30000];
     size_t sent = 0, received = 0, count = 0;
@@ -118,11 +130,7 @@ static void loses_no_byte_when_the_reader_is_slow(void **state) {
     open_good_rig();
     meet_well("localhost", NULL);
     while (status == STATUS_OK) {
-        for (size_t i = 0; i < sizeof(bytes); i++) {
-            bytes[i] = pattern(sent + i);
-        }
-        status = hal_stream_write(&rig.client.stream, bytes, sizeof(bytes), &count);
-        sent += status == STATUS_OK ? count : 0;
+        status = offer(1000, &sent);
     }
     assert_int_equal(status, STATUS_AGAIN);
     assert_int_equal(rig.client.stream.wants, HAL_STREAM_WRITABLE);
@@ -133,11 +141,7 @@ static void loses_no_byte_when_the_reader_is_slow(void **state) {
         }
         received += count;
         if (status == STATUS_AGAIN) {
-            for (size_t i = 0; i < sizeof(bytes); i++) {
-                bytes[i] = pattern(sent + i);
-            }
-            status = hal_stream_write(&rig.client.stream, bytes, sizeof(bytes), &count);
-            sent += status == STATUS_OK ? count : 0;
+            status = offer(sizeof(bytes), &sent);
         }
     }
     assert_int_equal(received, sent);
@@ -189,6 +193,22 @@ static void resumes_by_ticket_on_the_second_connection(void **state) {
     meet_well("127.0.0.1", &session); /* another name: what was verified does not hold */
     assert_false(rig.client.is_resumed);
     tls_session_forget(&session);
+    tls_rig_close(&rig);
+}
+
+static void forgets_a_ticket_when_a_handshake_fails(void **state) {
+    (void)state;
+    struct tls_session session = {0};
+    open_good_rig();
+    meet_well("localhost", &session);
+    assert_true(session.is_saved);
+    tls_rig_hang_up(&rig);
+    tls_config_close(&rig.server_config);
+    struct tls_settings foreign = tls_rig_server("good", "foreign");
+    assert_int_equal(tls_config_open(&rig.server_config, &foreign), STATUS_OK);
+    tls_rig_meet(&rig, "localhost", &session);
+    assert_int_equal(rig.client_status, STATUS_UNTRUSTED);
+    assert_false(session.is_saved);
     tls_rig_close(&rig);
 }
 
@@ -376,10 +396,11 @@ int hal_tls_tests(void) {
         cmocka_unit_test(carries_bytes_of_every_size_both_ways),
         cmocka_unit_test(carries_bytes_that_are_read_one_by_one),
         cmocka_unit_test(tells_of_bytes_that_wait_inside_the_stream),
-        cmocka_unit_test(loses_no_byte_when_the_reader_is_slow),
+        cmocka_unit_test(loses_no_byte_when_the_reader_is_slow_and_more_is_offered),
         cmocka_unit_test(tells_an_orderly_end_from_a_truncated_one),
         cmocka_unit_test(knows_the_client_by_its_common_name),
         cmocka_unit_test(resumes_by_ticket_on_the_second_connection),
+        cmocka_unit_test(forgets_a_ticket_when_a_handshake_fails),
         cmocka_unit_test(resumes_at_another_process_only_with_the_same_key_and_trust),
         cmocka_unit_test(refuses_a_server_of_another_ca_with_the_same_name),
         cmocka_unit_test(refuses_a_client_of_another_ca_with_the_same_name),
