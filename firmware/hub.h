@@ -260,7 +260,8 @@ bool hub_next_stop(struct hub *hub, uint32_t *phone);
 must_check enum status hub_attempt_touched(struct hub *hub, uint32_t phone, uint64_t token);
 must_check enum status hub_attempt_progress(struct hub *hub, uint32_t phone, uint64_t token,
                                             uint32_t step, uint32_t percent);
-/* One more action is done; `so_far` holds what all of them found. */
+/* The first `so_far->actions_done` actions are done, more than before; it also holds what all of
+ * them found. */
 must_check enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
                                         const struct record_attempt *so_far);
 /* The attempt has ended, or has stopped. `end` names outcome, error and result; its times, phone

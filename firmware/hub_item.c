@@ -385,11 +385,11 @@ enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
         return STATUS_AGAIN;
     }
     struct hub_item *of = &hub->items[item];
-    of->image.actions_done += 1;
+    check(so_far->actions_done > of->image.actions_done);
+    of->image.actions_done = so_far->actions_done;
     of->step = (uint8_t)of->image.actions_done;
     struct record_attempt image = *so_far;
     image.outcome = RECORD_UNFINISHED;
-    image.actions_done = of->image.actions_done;
     image.phone_id = phone_id(hub, of->image.phone);
     image.started = of->attempt_started;
     hub_log_attempt(hub, item, hub_attempt_take(hub, item), RECORD_STEP_EVENT, &image);
