@@ -1,0 +1,61 @@
+/* phones.h - the phones of this host: connects them, finds out who they are, tells the core.
+ *
+ * A line is one place where a phone may be (today a TCP address; USB slots later). It reconnects
+ * with backoff by itself. What the core believes follows from what the line sees: phones_step()
+ * compares the two and sends the events that are missing, so an event that had no room in the
+ * open group is simply sent by the next step. */
+#ifndef HOST_HUBD_PHONES_H
+#define HOST_HUBD_PHONES_H
+
+#include "firmware/hub.h"
+#include "hal/linux/tcp.h"
+#include "host/hubd/phone_link.h"
+
+enum { PHONES_MAX = 128, PHONES_OUTPUT_BYTES = 128 };
+
+struct phones;
+
+struct phone_line {
+    struct phone_link link; /* first: the link's owner calls give it back */
+    struct hal_stream stream;
+    struct tcp_address address;
+    struct phones *phones;
+    char slot[RECORD_ID_MAX + 1]; /* `tcp:HOST:PORT` */
+    char serial[PHONES_OUTPUT_BYTES];
+    uint32_t serial_size;
+    uint32_t identify_operation; /* 0: none runs */
+    uint32_t phone;              /* row in the core; HUB_NONE: not known yet */
+    uint32_t failures;           /* in a row; for the backoff */
+    uint64_t retry_ms;           /* when to connect again */
+    bool is_identified;
+    bool was_lost; /* the core has not been told of the last loss */
+};
+
+struct phones {
+    struct hub *hub;
+    struct loop *loop;
+    struct adb_key *key; /* NULL: phones that ask for a key stay unauthorized */
+    struct phone_line *lines;
+    uint32_t line_count;
+    struct jitter jitter;
+    uint64_t now_ms;
+};
+
+/* `lines` is zeroed memory for PHONES_MAX lines. */
+void phones_init(struct phones *phones, struct hub *hub, struct loop *loop, struct adb_key *key,
+                 struct phone_line *lines);
+
+/* Adds a line; connects at the next step. MALFORMED: not HOST:PORT. FULL. */
+must_check enum status phones_add_tcp(struct phones *phones, const char *address);
+
+void phones_step(struct phones *phones, uint64_t now_ms);
+
+/* When phones_step() has something to do next. */
+uint64_t phones_deadline_ms(const struct phones *phones);
+
+/* The line a phone is on now; NULL: none that answers. */
+struct phone_line *phones_line_of(struct phones *phones, uint32_t phone);
+
+void phones_close(struct phones *phones);
+
+#endif
