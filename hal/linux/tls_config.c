@@ -124,6 +124,7 @@ static enum status load_own(struct tls_config *config, const struct tls_settings
     return code == 0 ? STATUS_OK : refuse_file(config, "key", settings->key_path, code);
 }
 
+/* mbed TLS's signature. NOLINTNEXTLINE(readability-function-size) */
 static int write_ticket(void *context, const mbedtls_ssl_session *session, unsigned char *start,
                         const unsigned char *end, size_t *size, uint32_t *lifetime) {
     struct tls_config *config = context;
