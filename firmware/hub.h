@@ -264,6 +264,8 @@ must_check enum status hub_attempt_progress(struct hub *hub, uint32_t phone, uin
  * them found. */
 must_check enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
                                         const struct record_attempt *so_far);
+/* What the newest recorded attempt of an item found, in the hub's read buffer. NOT_FOUND. */
+must_check enum status hub_attempt_findings(struct hub *hub, uint32_t item, struct bytes *result);
 /* The attempt has ended, or has stopped. `end` names outcome, error and result; its times, phone
  * and actions are filled in here. */
 must_check enum status hub_attempt_end(struct hub *hub, uint32_t phone, uint64_t token,

@@ -420,20 +420,28 @@ enum status hub_attempt_progress(struct hub *hub, uint32_t phone, uint64_t token
     return STATUS_OK;
 }
 
-/* What the attempt found before it was cut off stands in its last record: it is kept. The views
- * point into the read buffer. */
-static void keep_findings(struct hub *hub, uint32_t item, struct record_attempt *end) {
+enum status hub_attempt_findings(struct hub *hub, uint32_t item, struct bytes *result) {
     uint32_t newest = hub_attempt_newest(hub, item);
     struct record_header header;
     struct cbor_reader reader;
     struct record_attempt found;
-    if (newest == HUB_NONE || hub->attempts[newest].number != hub->items[item].image.attempt ||
+    if (newest == HUB_NONE ||
         hub_read(hub, (struct store_key){RECORD_ATTEMPT, newest}, &header, &reader) != STATUS_OK) {
-        return;
+        return STATUS_NOT_FOUND;
     }
     record_get_attempt(&reader, &found);
-    if (cbor_reader_done(&reader)) {
-        end->result = found.result;
+    if (!cbor_reader_done(&reader) || found.result.size == 0) {
+        return STATUS_NOT_FOUND;
+    }
+    *result = found.result;
+    return STATUS_OK;
+}
+
+/* What the attempt found before it was cut off stands in its last record: it is kept. */
+static void keep_findings(struct hub *hub, uint32_t item, struct record_attempt *end) {
+    uint32_t newest = hub_attempt_newest(hub, item);
+    if (newest != HUB_NONE && hub->attempts[newest].number == hub->items[item].image.attempt) {
+        (void)!hub_attempt_findings(hub, item, &end->result);
     }
 }
 

@@ -1,0 +1,65 @@
+/* executor.h - runs the attempts that the core has started: the actions of a capability, one after
+ * the other, each on the one phone of its lease.
+ *
+ * It takes what the core says (hub_next_start, hub_next_stop), works through the phone's link and
+ * reports each finished action and the end. A report that has no room in the open group is kept
+ * and made again by the next step. */
+#ifndef HOST_HUBD_EXECUTOR_H
+#define HOST_HUBD_EXECUTOR_H
+
+#include "host/hubd/action.h"
+#include "host/hubd/phones.h"
+
+enum { EXECUTOR_OUTPUT_BYTES = 4096, EXECUTOR_RESULT_BYTES = 8192, EXECUTOR_TEXT_BYTES = 256 };
+
+enum attempt_step {
+    ATTEMPT_IDLE,
+    ATTEMPT_NEXT,   /* the next action may begin */
+    ATTEMPT_ACTING, /* an operation runs on the phone */
+    ATTEMPT_DONE,   /* an action is done, the core has not recorded it yet */
+    ATTEMPT_ENDING, /* the end is known, the core has not recorded it yet */
+    ATTEMPT_LOST,   /* the phone is gone: the core will judge */
+};
+
+struct attempt {
+    struct executor *executor;
+    struct phone_line *line;
+    struct hub_start start;
+    const struct action_list *list;
+    enum attempt_step step;
+    uint32_t action;    /* in list */
+    uint32_t selected;  /* bit for each action of the request */
+    uint32_t operation; /* of the link; 0: none */
+    uint64_t deadline_ms;
+    uint32_t output_size;
+    uint32_t error_size;
+    struct findings findings;
+    struct record_attempt end; /* ENDING: its texts are in the buffers below */
+    char code[RECORD_ID_MAX];
+    char message[EXECUTOR_TEXT_BYTES];
+    uint8_t output[EXECUTOR_OUTPUT_BYTES]; /* last part of the action's output */
+    uint8_t error[EXECUTOR_TEXT_BYTES];    /* first part of its error output */
+    char result[EXECUTOR_RESULT_BYTES];
+};
+
+struct executor {
+    struct hub *hub;
+    struct phones *phones;
+    struct attempt *attempts;        /* one for each row of the core's phone table */
+    const struct action_list *lists; /* one for each capability */
+    uint64_t now_ms;
+};
+
+/* `attempts` is zeroed memory for as many as the board has phones. */
+void executor_init(struct executor *executor, struct hub *hub, struct phones *phones,
+                   struct attempt *attempts, const struct action_list *lists);
+
+void executor_step(struct executor *executor, uint64_t now_ms);
+
+/* When executor_step() has something to do next. */
+uint64_t executor_deadline_ms(const struct executor *executor);
+
+/* The action a running attempt is in, for readers; "" when none. */
+const char *executor_step_name(const struct executor *executor, uint32_t phone);
+
+#endif
