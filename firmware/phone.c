@@ -44,6 +44,7 @@ static const uint8_t table[RECORD_PHONE_STATE_COUNT][PHONE_EVENT_COUNT] = {
     ROW( AWAY,         DETACHED,             AWAY         ),
     ROW( AWAY,         BACK,                 LEASED       ),
     ROW( AWAY,         WINDOW_OVER,          RECOVERING   ),
+    ROW( AWAY,         LEASE_ENDED,          RECOVERING   ),
     ROW( AWAY,         QUARANTINE,           QUARANTINED  ),
 
     ROW( RECOVERING,   ATTACHED,             RECOVERING   ),
@@ -57,6 +58,7 @@ static const uint8_t table[RECORD_PHONE_STATE_COUNT][PHONE_EVENT_COUNT] = {
     ROW( RECOVERING,   QUARANTINE,           QUARANTINED  ),
 
     ROW( QUARANTINED,  ATTACHED,             QUARANTINED  ),
+    ROW( QUARANTINED,  ATTACHED_NO_ROOM,     QUARANTINED  ),
     ROW( QUARANTINED,  ATTACHED_BOOTLOADER,  QUARANTINED  ),
     ROW( QUARANTINED,  DETACHED,             QUARANTINED  ),
     ROW( QUARANTINED,  RELEASE_ATTACHED,     CONNECTING   ),

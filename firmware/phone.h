@@ -16,7 +16,7 @@ enum phone_event {
     PHONE_ON_LEASE_ENDED,
     PHONE_ON_AWAY,        /* its own attempt asked for a reboot, mode change or cycle */
     PHONE_ON_BACK,        /* away: it answers again */
-    PHONE_ON_WINDOW_OVER, /* away too long; its lease has ended */
+    PHONE_ON_WINDOW_OVER, /* away too long: lost for its item */
     PHONE_ON_DETACHED,
     PHONE_ON_HEALTHY,          /* recovered, and no lease is live on it */
     PHONE_ON_SPENT_ATTACHED,   /* recovery budget spent, still attached */

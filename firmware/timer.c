@@ -81,7 +81,7 @@ uint64_t timer_next(const struct timer_table *table) {
 }
 
 bool timer_pop(struct timer_table *table, uint64_t now_ms, uint32_t *owner) {
-    if (timer_next(table) > now_ms) {
+    if (table->count == 0 || timer_next(table) > now_ms) {
         return false;
     }
     *owner = table->heap[0];
