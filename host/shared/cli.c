@@ -71,6 +71,7 @@ static bool take(const struct cli_option *option, const char *value) {
     if (option->take != NULL) {
         return option->take(option->owner, value);
     }
+    check(option->text != NULL);
     if (*option->text != NULL || value[0] == '\0') {
         return false;
     }

@@ -52,6 +52,7 @@ void http_enqueue(struct http_connection *c, enum http_queue_name name) {
 
 static struct http_connection *first_of(struct http_server *server, enum http_queue_name name) {
     uint32_t index = server->queues[name].first;
+    check(server->connections != NULL);
     return index == HTTP_NONE ? NULL : &server->connections[index];
 }
 
@@ -230,6 +231,7 @@ enum status http_server_listen(struct http_server *server, int listener,
 /* Members that came since the last step stand at the end, with deadline 0. */
 static void arm(struct http_server *server, enum http_queue_name name, uint64_t now_ms) {
     uint32_t index = server->queues[name].last;
+    check(server->connections != NULL);
     while (index != HTTP_NONE && server->connections[index].deadline_ms == 0) {
         server->connections[index].deadline_ms = now_ms + wait_ms(server, name);
         index = server->connections[index].previous;

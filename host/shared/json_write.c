@@ -68,14 +68,14 @@ static void begin(struct json_writer *writer, const char *name) {
     writer->needs_comma = true;
 }
 
-static void open(struct json_writer *writer, const char *name, const char *bracket) {
+static void enter(struct json_writer *writer, const char *name, const char *bracket) {
     begin(writer, name);
     put(writer, bracket, 1);
     writer->depth++;
     writer->needs_comma = false;
 }
 
-static void close(struct json_writer *writer, const char *bracket) {
+static void leave(struct json_writer *writer, const char *bracket) {
     check(writer->depth > 0);
     put(writer, bracket, 1);
     writer->depth--;
@@ -96,19 +96,19 @@ enum status json_write_finish(const struct json_writer *writer, struct bytes *te
 }
 
 void json_write_begin_object(struct json_writer *writer, const char *name) {
-    open(writer, name, "{");
+    enter(writer, name, "{");
 }
 
 void json_write_end_object(struct json_writer *writer) {
-    close(writer, "}");
+    leave(writer, "}");
 }
 
 void json_write_begin_array(struct json_writer *writer, const char *name) {
-    open(writer, name, "[");
+    enter(writer, name, "[");
 }
 
 void json_write_end_array(struct json_writer *writer) {
-    close(writer, "]");
+    leave(writer, "]");
 }
 
 void json_write_string(struct json_writer *writer, const char *name, const char *value) {
