@@ -1,0 +1,70 @@
+#include "host/shared/process_id.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+struct process_id process_id_make(struct bytes hub_id, uint32_t epoch, uint64_t number) {
+    struct process_id id = {.epoch = epoch, .number = number};
+    check(hub_id.size > 0 && hub_id.size <= RECORD_ID_MAX);
+    memcpy(id.hub_id, hub_id.data, hub_id.size);
+    return id;
+}
+
+void process_id_format(const struct process_id *id, char text[PROCESS_ID_SIZE]) {
+    int size = snprintf(text, PROCESS_ID_SIZE, "%s-%" PRIu32 "-%" PRIu64, id->hub_id, id->epoch,
+                        id->number);
+    check(size > 0 && size < PROCESS_ID_SIZE);
+    if (id->item > 0) {
+        size_t room = PROCESS_ID_SIZE - (size_t)size;
+        int more = snprintf(text + size, room, ".%" PRIu32, id->item);
+        check(more > 0 && (size_t)more < room);
+    }
+}
+
+/* Takes `<separator><number>` off the end of a text. */
+static bool take_number(struct bytes *text, char separator, uint64_t max, uint64_t *number) {
+    size_t at = text->size;
+    while (at > 0 && text->data[at - 1] >= '0' && text->data[at - 1] <= '9') {
+        at -= 1;
+    }
+    if (at == text->size || at == 0 || text->data[at - 1] != (uint8_t)separator ||
+        text->data[at] == '0') {
+        return false;
+    }
+    uint64_t value = 0;
+    for (size_t i = at; i < text->size; i++) {
+        unsigned digit = text->data[i] - (unsigned)'0';
+        if (value > (max - digit) / 10) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    *number = value;
+    text->size = at - 1;
+    return true;
+}
+
+enum status process_id_parse(struct bytes text, struct process_id *id) {
+    uint64_t number = 0;
+    uint64_t epoch = 0;
+    if (!take_number(&text, '-', UINT64_MAX, &number) ||
+        !take_number(&text, '-', UINT32_MAX, &epoch) || text.size == 0 ||
+        text.size > RECORD_ID_MAX || memchr(text.data, '\0', text.size) != NULL) {
+        return STATUS_MALFORMED;
+    }
+    *id = process_id_make(text, (uint32_t)epoch, number);
+    return STATUS_OK;
+}
+
+enum status process_id_parse_item(struct bytes text, struct process_id *id) {
+    uint64_t item = 0;
+    struct process_id parsed;
+    if (!take_number(&text, '.', UINT32_MAX, &item) ||
+        process_id_parse(text, &parsed) != STATUS_OK) {
+        return STATUS_MALFORMED;
+    }
+    parsed.item = (uint32_t)item;
+    *id = parsed;
+    return STATUS_OK;
+}

@@ -1,0 +1,45 @@
+#include "host/shared/process_member.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+void process_member_raw(struct json_writer *writer, const char *name, struct bytes json,
+                        const char *otherwise) {
+    if (json.size > 0) {
+        json_write_raw(writer, name, json);
+        return;
+    }
+    size_t size = 0;
+    while (otherwise[size] != '\0') {
+        size += 1;
+    }
+    json_write_raw(writer, name, (struct bytes){(const uint8_t *)otherwise, size});
+}
+
+void process_member_text(struct json_writer *writer, const char *name, struct bytes text) {
+    if (text.size == 0) {
+        json_write_null(writer, name);
+    } else {
+        json_write_bytes(writer, name, text);
+    }
+}
+
+void process_member_big(struct json_writer *writer, const char *name, uint64_t value) {
+    char text[21];
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    json_write_string(writer, name, text);
+}
+
+void process_member_id(struct json_writer *writer, const char *name, const struct process_id *id) {
+    char text[PROCESS_ID_SIZE];
+    process_id_format(id, text);
+    json_write_string(writer, name, text);
+}
+
+void process_member_optional(struct json_writer *writer, const char *name, const char *text) {
+    if (text == NULL) {
+        json_write_null(writer, name);
+    } else {
+        json_write_string(writer, name, text);
+    }
+}
