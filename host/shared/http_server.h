@@ -143,7 +143,8 @@ struct http_server {
 /* The memory must be large enough and the limits in range (checked). */
 void http_server_init(struct http_server *server, const struct http_config *config);
 
-/* Serves one more listening, nonblocking descriptor, which stays the caller's (hal/linux/tcp.h).
+/* Serves one more listening, nonblocking descriptor, which stays the caller's (hal/linux/tcp.h)
+ * and must stay open until http_server_stop().
  * A NULL acceptor takes plain streams. FULL: no room; IO: the loop refused it. */
 must_check enum status http_server_listen(struct http_server *server, int listener,
                                           const struct http_acceptor *acceptor);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,8 +16,15 @@
 
 enum { CONNECTIONS = 4, BODY_BYTES = 3000, OUTPUT_BYTES = 64 * 1024, CLIENTS = 8 };
 
-static uint8_t memory[HTTP_SERVER_BYTES(CONNECTIONS, 0, BODY_BYTES, OUTPUT_BYTES)]
-    __attribute__((aligned(4096)));
+/* Keeps bytes inside, as TLS does, and gives a few at a time. */
+struct hoard {
+    struct hal_stream stream, inner;
+    uint8_t bytes[512];
+    size_t begin, end;
+};
+
+static uint8_t memory[HTTP_SERVER_BYTES(CONNECTIONS, sizeof(struct hoard), BODY_BYTES,
+                                        OUTPUT_BYTES)] __attribute__((aligned(4096)));
 
 static struct {
     struct loop loop;
@@ -53,6 +61,9 @@ static void on_request(void *owner, struct http_connection *connection,
     note("body", request->body);
     if (request->token.size > 0) {
         note("token", request->token);
+    }
+    if (request->has_tls_peer) {
+        note("peer", request->peer_name);
     }
     if (request->method == HTTP_METHOD_OTHER) {
         http_respond_error(connection, 405, "method_not_allowed", "Not \"this\" way");
@@ -102,6 +113,7 @@ static int begin(void **state) {
     const struct http_config config = {
         .loop = &rig.loop,
         .limits = {.connections = CONNECTIONS,
+                   .stream_bytes = sizeof(struct hoard),
                    .body_bytes = BODY_BYTES,
                    .output_bytes = OUTPUT_BYTES,
                    .header_ms = 5000,
@@ -284,6 +296,8 @@ static void refuses_malformed_requests(void **state) {
         expect_refusal(requests[i], status);
     }
     assert_int_equal(rig.server.counters.requests, 0);
+    expect_refusal("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400");
+    assert_non_null(strstr(answer, "twice"));
 }
 
 static void names_what_it_does_not_speak(void **state) {
@@ -510,9 +524,108 @@ static void tells_that_a_streams_client_left(void **state) {
     (void)state;
     struct hal_stream client = dial();
     send_text(&client, GET("/stream"));
-    hal_stream_close(&client);
+    shutdown(client.handle, SHUT_WR);
     turns(3);
     assert_int_equal(rig.closed, 1);
+    hal_stream_close(&client);
+}
+
+static enum status hoard_read(struct hal_stream *stream, void *target, size_t size,
+                              size_t *size_read) {
+    struct hoard *hoard = (struct hoard *)(void *)stream;
+    if (hoard->begin == hoard->end) {
+        size_t got = 0;
+        enum status status =
+            hal_stream_read(&hoard->inner, hoard->bytes, sizeof hoard->bytes, &got);
+        stream->wants = hoard->inner.wants;
+        if (status != STATUS_OK) {
+            return status;
+        }
+        hoard->begin = 0;
+        hoard->end = got;
+    }
+    size_t left = hoard->end - hoard->begin;
+    size_t given = left < 7 ? left : 7;
+    given = given < size ? given : size;
+    memcpy(target, hoard->bytes + hoard->begin, given);
+    hoard->begin += given;
+    stream->has_buffered = hoard->begin < hoard->end;
+    *size_read = given;
+    return STATUS_OK;
+}
+
+static enum status hoard_write(struct hal_stream *stream, const void *source, size_t size,
+                               size_t *size_written) {
+    struct hoard *hoard = (struct hoard *)(void *)stream;
+    enum status status = hal_stream_write(&hoard->inner, source, size, size_written);
+    stream->wants = hoard->inner.wants;
+    return status;
+}
+
+static void hoard_close(struct hal_stream *stream) {
+    hal_stream_close(&((struct hoard *)(void *)stream)->inner);
+}
+
+static enum status hoard_accept(const struct http_acceptor *acceptor, int listener,
+                                struct hal_stream *stream) {
+    static const struct hal_stream_ops ops = {hoard_read, hoard_write, hoard_close};
+    struct hoard *hoard = (struct hoard *)(void *)stream;
+    assert_non_null(acceptor);
+    memset(hoard, 0, sizeof *hoard);
+    enum status status = tcp_accept(listener, &hoard->inner);
+    hoard->stream.ops = &ops;
+    hoard->stream.handle = hoard->inner.handle;
+    return status;
+}
+
+static bool hoard_peer(const struct http_acceptor *acceptor, const struct hal_stream *stream,
+                       struct bytes *name) {
+    assert_non_null(acceptor);
+    assert_non_null(stream);
+    *name = bytes_of("hub-1");
+    return true;
+}
+
+static void takes_streams_that_keep_bytes_inside(void **state) {
+    (void)state;
+    static const struct http_acceptor acceptor = {hoard_accept, hoard_peer};
+    struct tcp_address address;
+    int listener = -1;
+    assert_int_equal(tcp_parse("127.0.0.1:0", &address), STATUS_OK);
+    assert_int_equal(tcp_listen(&listener, &address), STATUS_OK);
+    tcp_local_address(listener, &address);
+    rig.port = tcp_port(&address);
+    assert_int_equal(http_server_listen(&rig.server, listener, &acceptor), STATUS_OK);
+    struct hal_stream client = dial();
+    send_text(&client, GET("/later") GET("/a") "POST /b HTTP/1.1\r\nHost: a\r\n"
+                                               "Content-Length: 9\r\n\r\nnine byte" GET("/c"));
+    expect_nothing(&client);
+    assert_string_equal(rig.seen, "path=/later;query=;body=;peer=hub-1;");
+    http_respond(rig.kept, 200, "text/plain", bytes_of("late"), NULL);
+    receive_until(&client, "\r\n\r\n/c");
+    assert_non_null(strstr(rig.seen, "path=/b;query=;body=nine byte;peer=hub-1;path=/c;"));
+    hal_stream_close(&client);
+    http_server_stop(&rig.server);
+    tcp_unlisten(listener);
+}
+
+static void waits_when_no_descriptor_is_left(void **state) {
+    (void)state;
+    struct rlimit before;
+    int lowest = dup(0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit low = {(rlim_t)lowest + 1, before.rlim_max};
+    close(lowest);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    struct hal_stream client = dial(); /* takes the last one */
+    send_text(&client, GET("/a"));
+    assert_int_equal(rig.server.counters.open, 0);
+    assert_int_equal(http_server_deadline(&rig.server), 1100); /* and does not spin */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    expect_nothing(&client);
+    rig.now_ms = 1100;
+    receive_until(&client, "/a");
+    hal_stream_close(&client);
 }
 
 /* Fills the socket and then the output buffer; all that was taken must arrive in order. */
@@ -745,6 +858,8 @@ int host_http_server_tests(void) {
         TEST(streams_events),
         TEST(streams_without_chunks_in_http_1_0),
         TEST(tells_that_a_streams_client_left),
+        TEST(takes_streams_that_keep_bytes_inside),
+        TEST(waits_when_no_descriptor_is_left),
         TEST(a_slow_stream_says_again_and_is_told_when_drained),
         TEST(drops_a_client_that_does_not_take_its_answers),
         TEST(sends_an_answer_larger_than_the_sockets_buffer),
