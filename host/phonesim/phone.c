@@ -197,10 +197,12 @@ void phone_step(struct phone *phone, uint64_t now_ms) {
     }
     for (size_t i = 0; i < array_count(phone->sessions); i++) {
         struct phone_session *session = &phone->sessions[i];
-        if (session->stream != 0 && !session->is_dropping) {
+        if (session->stream != 0) {
             phone_session_write(session, &phone->connection, now_ms);
         }
-        phone->is_leaving = phone->is_leaving || session->is_dropping;
+        if (session->stream != 0 && session->is_dropping) {
+            phone->is_leaving = true;
+        }
     }
     if (phone->state.wants_reboot) {
         phone->is_leaving = true;

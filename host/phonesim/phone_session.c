@@ -119,7 +119,8 @@ static void send_garbage(struct adb_connection *connection) {
 
 void phone_session_write(struct phone_session *session, struct adb_connection *connection,
                          uint64_t now_ms) {
-    if (session->fault == PHONE_FAULT_HANG || now_ms < session->ready_ms) {
+    bool is_hanging = session->fault == PHONE_FAULT_HANG;
+    if (is_hanging || session->is_dropping || now_ms < session->ready_ms) {
         return;
     }
     session->ready_ms = 0; /* what is due is due once, or the loop would spin */
