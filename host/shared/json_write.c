@@ -8,8 +8,10 @@ static void put(struct json_writer *writer, const void *data, size_t size) {
         writer->is_full = true;
         return;
     }
-    memcpy(writer->text + writer->size, data, size);
-    writer->size += size;
+    if (size > 0) { /* an empty view may have no address */
+        memcpy(writer->text + writer->size, data, size);
+        writer->size += size;
+    }
 }
 
 static void put_escaped(struct json_writer *writer, uint8_t c) {

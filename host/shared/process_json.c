@@ -225,7 +225,7 @@ static void write_errors(struct json_writer *writer, const struct process_view *
         size_t start = writer->size + (writer->needs_comma ? 1 : 0);
         write_attempt_error(writer, view, &attempt);
         written += 1;
-        if (!process_time_is_before(&attempt.image.ended, &newest)) {
+        if (newest.boot == 0 || !process_time_is_before(&attempt.image.ended, &newest)) {
             newest = attempt.image.ended;
             error = (struct bytes){(const uint8_t *)writer->text + start, writer->size - start};
         }

@@ -24,7 +24,7 @@ void process_time_write(struct json_writer *writer, const char *name,
 /* The same for a wall clock time that is already known; 0: null. */
 void process_time_write_ms(struct json_writer *writer, const char *name, uint64_t unix_ms);
 
-/* Whether `a` was before `b`; a time that never was is before nothing. */
+/* Whether `a` was before `b`; a time that never was comes after all others. */
 bool process_time_is_before(const struct record_time *a, const struct record_time *b);
 
 #endif
