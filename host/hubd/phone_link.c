@@ -1,5 +1,7 @@
 #include "host/hubd/phone_link.h"
 
+#include "host/hubd/phone_table.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,71 +12,6 @@ const char *phone_link_state_name(enum phone_link_state state) {
     static const char *const names[] = {"closed", "connecting", "unauthorized", "online", "lost"};
     check((size_t)state < array_count(names));
     return names[state];
-}
-
-/* --- operations --- */
-
-static struct phone_operation *find(struct phone_link *link, uint32_t id) {
-    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
-        if (id != 0 && link->operations[i].id == id) {
-            return &link->operations[i];
-        }
-    }
-    return NULL;
-}
-
-static struct phone_operation *find_by_stream(struct phone_link *link, uint32_t stream) {
-    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
-        if (link->operations[i].id != 0 && link->operations[i].stream == stream) {
-            return &link->operations[i];
-        }
-    }
-    return NULL;
-}
-
-/* Frees the slot without a word. */
-static void drop(struct phone_link *link, struct phone_operation *operation) {
-    adb_connection_close(&link->connection, operation->stream);
-    phone_operation_release(operation);
-    operation->id = 0;
-    operation->stream = 0;
-}
-
-/* Frees the slot first, so that the owner may use it again from inside its call. */
-static void report(struct phone_link *link, struct phone_operation *operation) {
-    char detail[PHONE_DETAIL_SIZE];
-    memcpy(detail, operation->detail, sizeof detail);
-    struct phone_handler handler = operation->handler;
-    struct phone_result result = {.status = operation->status,
-                                  .exit_status = operation->exit_status,
-                                  .bytes = operation->bytes,
-                                  .detail = detail};
-    uint32_t id = operation->id;
-    drop(link, operation);
-    handler.ended(handler.owner, id, &result);
-}
-
-/* Reports what is over. False: the link was closed or attached anew meanwhile. */
-static bool report_all(struct phone_link *link) {
-    uint32_t epoch = link->epoch;
-    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
-        struct phone_operation *operation = &link->operations[i];
-        if (operation->id != 0 && operation->is_over) {
-            report(link, operation);
-        }
-        if (link->epoch != epoch) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void end_all(struct phone_link *link, enum status status, const char *why) {
-    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
-        if (link->operations[i].id != 0) {
-            phone_operation_end(&link->operations[i], status, why);
-        }
-    }
 }
 
 /* --- state --- */
@@ -100,8 +37,8 @@ static void lose(struct phone_link *link, enum status status, const char *reason
     link->state = PHONE_LINK_LOST;
     link->reason = reason;
     link->lost_as = status;
-    end_all(link, status, reason);
-    if (report_all(link)) {
+    phone_table_end_all(link, status, reason);
+    if (phone_table_report_all(link)) {
         change(link, PHONE_LINK_LOST, reason);
     }
 }
@@ -139,9 +76,9 @@ static void on_online(struct phone_link *link, struct bytes payload) {
     keep_name(link->device, banner.device);
     link->features = banner.features;
     link->probe_stream = 0;
-    end_all(link, STATUS_CLOSED, "the phone began a new connection");
+    phone_table_end_all(link, STATUS_CLOSED, "the phone began a new connection");
     bool is_news = link->state != PHONE_LINK_ONLINE;
-    if (report_all(link) && is_news) {
+    if (phone_table_report_all(link) && is_news) {
         change(link, PHONE_LINK_ONLINE, "");
     }
 }
@@ -190,7 +127,7 @@ static void on_data(struct phone_link *link, struct phone_operation *operation, 
         }
     }
     if (operation->is_over) {
-        report(link, operation);
+        phone_table_report(link, operation);
     }
 }
 
@@ -200,7 +137,7 @@ static void on_stream_event(struct phone_link *link, const struct adb_connection
         link->probe_stream = 0;
         return;
     }
-    struct phone_operation *operation = find_by_stream(link, event->stream);
+    struct phone_operation *operation = phone_table_find_by_stream(link, event->stream);
     if (operation == NULL) {
         return;
     }
@@ -212,7 +149,7 @@ static void on_stream_event(struct phone_link *link, const struct adb_connection
         adb_connection_acknowledge(&link->connection, event->stream);
     } else if (event->kind == ADB_EVENT_CLOSED) {
         phone_operation_closed(operation);
-        report(link, operation);
+        phone_table_report(link, operation);
     }
 }
 
@@ -317,13 +254,13 @@ static void ready(struct loop_source *source, uint32_t events) {
     if (link->input.size > 0 && !take_input(link)) {
         return;
     }
-    if (!read_stream(link) || !report_all(link) || !write_stream(link)) {
+    if (!read_stream(link) || !phone_table_report_all(link) || !write_stream(link)) {
         return;
     }
     if (link->input.size > 0 && !take_input(link)) {
         return;
     }
-    if (report_all(link) && link->epoch == epoch && link->stream != NULL) {
+    if (phone_table_report_all(link) && link->epoch == epoch && link->stream != NULL) {
         arm(link);
     }
 }
@@ -369,25 +306,12 @@ void phone_link_close(struct phone_link *link) {
     for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
         if (link->operations[i].id != 0) {
             phone_operation_end(&link->operations[i], STATUS_CLOSED, "");
-            drop(link, &link->operations[i]);
+            phone_table_drop(link, &link->operations[i]);
         }
     }
     shut(link);
     link->state = PHONE_LINK_CLOSED;
     link->reason = "";
-}
-
-static bool is_owed_an_answer(const struct phone_link *link) {
-    if (adb_connection_awaits(&link->connection, link->probe_stream)) {
-        return true;
-    }
-    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
-        const struct phone_operation *operation = &link->operations[i];
-        if (operation->id != 0 && adb_connection_awaits(&link->connection, operation->stream)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* adbd refuses a service it does not know with CLSE: the cheapest answer there is. */
@@ -412,7 +336,7 @@ void phone_link_step(struct phone_link *link, uint64_t now_ms) {
         link->stepped_bytes = link->bytes_received;
         link->quiet_since_ms = now_ms;
     }
-    bool is_owed = is_owed_an_answer(link);
+    bool is_owed = phone_table_is_owed(link);
     if (!is_owed) {
         link->owed_since_ms = now_ms;
     }
@@ -425,76 +349,17 @@ void phone_link_step(struct phone_link *link, uint64_t now_ms) {
     }
 }
 
-/* A higher token means that the older leases are over. Reported by the loop or the caller. */
-static void raise_fence(struct phone_link *link, uint64_t token) {
-    if (token <= link->fence) {
-        return;
-    }
-    link->fence = token;
-    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
-        struct phone_operation *operation = &link->operations[i];
-        if (operation->id != 0 && operation->token < token) {
-            phone_operation_end(operation, STATUS_STALE_LEASE, "a newer lease took over");
-            adb_connection_close(&link->connection, operation->stream);
-        }
-    }
-    if (link->stream != NULL) {
-        loop_change(link->loop, &link->source, link->source.events | EPOLLOUT);
-    }
-}
-
 void phone_link_fence(struct phone_link *link, uint64_t token) {
-    raise_fence(link, token);
-    (void)report_all(link);
-}
-
-/* Finds a slot for an operation that may start now. */
-static enum status begin(struct phone_link *link, uint64_t token, enum phone_operation_kind kind,
-                         struct bytes text, struct phone_operation **operation) {
-    if (token < link->fence) {
-        return STATUS_STALE_LEASE;
-    }
-    if (link->state != PHONE_LINK_ONLINE) {
-        return STATUS_ILLEGAL;
-    }
-    if (kind == PHONE_SHELL && (link->features & ADB_FEATURE_SHELL_V2) == 0) {
-        return STATUS_FOREIGN;
-    }
-    size_t limit = kind == PHONE_SHELL ? PHONE_COMMAND_MAX : ADB_FILE_PATH_MAX - 16;
-    if (text.size > limit) {
-        return STATUS_TOO_LARGE;
-    }
-    for (size_t i = 0; i < PHONE_LINK_OPERATIONS; i++) {
-        if (link->operations[i].id == 0) {
-            *operation = &link->operations[i];
-            phone_operation_begin(*operation, kind);
-            memcpy((*operation)->text, text.data, text.size);
-            (*operation)->text_size = text.size;
-            return STATUS_OK;
-        }
-    }
-    return STATUS_FULL;
-}
-
-/* From here on the operation counts. */
-static uint32_t commit(struct phone_link *link, struct phone_operation *operation, uint64_t token,
-                       const struct phone_handler *handler) {
-    check(handler->ended != NULL);
-    raise_fence(link, token);
-    link->operation_count = link->operation_count == UINT32_MAX ? 1 : link->operation_count + 1;
-    operation->id = link->operation_count;
-    operation->token = token;
-    operation->handler = *handler;
-    loop_change(link->loop, &link->source, link->source.events | EPOLLOUT);
-    return operation->id;
+    phone_table_fence(link, token);
+    (void)phone_table_report_all(link);
 }
 
 enum status phone_link_shell(struct phone_link *link, uint64_t token, struct bytes command,
                              const struct phone_handler *handler, uint32_t *operation) {
     struct phone_operation *begun = NULL;
-    enum status status = begin(link, token, PHONE_SHELL, command, &begun);
+    enum status status = phone_table_begin(link, token, PHONE_SHELL, command, &begun);
     if (status == STATUS_OK) {
-        *operation = commit(link, begun, token, handler);
+        *operation = phone_table_commit(link, begun, token, handler);
     }
     return status;
 }
@@ -503,7 +368,7 @@ enum status phone_link_push(struct phone_link *link, uint64_t token, const struc
                             const struct phone_handler *handler, uint32_t *operation) {
     struct phone_operation *begun = NULL;
     struct bytes target = {(const uint8_t *)push->target, strlen(push->target)};
-    enum status status = begin(link, token, PHONE_PUSH, target, &begun);
+    enum status status = phone_table_begin(link, token, PHONE_PUSH, target, &begun);
     if (status != STATUS_OK) {
         return status;
     }
@@ -516,7 +381,7 @@ enum status phone_link_push(struct phone_link *link, uint64_t token, const struc
             return STATUS_FOREIGN;
         }
     }
-    *operation = commit(link, begun, token, handler);
+    *operation = phone_table_commit(link, begun, token, handler);
     return STATUS_OK;
 }
 
@@ -527,7 +392,7 @@ enum status phone_link_pull(struct phone_link *link, uint64_t token, const struc
     if (strlen(pull->path) >= PHONE_PATH_SIZE) {
         return STATUS_TOO_LARGE;
     }
-    enum status status = begin(link, token, PHONE_PULL, source, &begun);
+    enum status status = phone_table_begin(link, token, PHONE_PULL, source, &begun);
     if (status != STATUS_OK) {
         return status;
     }
@@ -537,17 +402,17 @@ enum status phone_link_pull(struct phone_link *link, uint64_t token, const struc
     if (begun->file < 0) {
         return STATUS_FOREIGN;
     }
-    *operation = commit(link, begun, token, handler);
+    *operation = phone_table_commit(link, begun, token, handler);
     return STATUS_OK;
 }
 
 void phone_link_cancel(struct phone_link *link, uint32_t operation) {
-    struct phone_operation *found = find(link, operation);
+    struct phone_operation *found = phone_table_find(link, operation);
     if (found == NULL) {
         return;
     }
     phone_operation_end(found, STATUS_CLOSED, "cancelled");
-    drop(link, found);
+    phone_table_drop(link, found);
     if (link->stream != NULL) {
         loop_change(link->loop, &link->source, link->source.events | EPOLLOUT);
     }
