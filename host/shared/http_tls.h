@@ -1,0 +1,26 @@
+/* http_tls.h - lets http_server.h serve TLS: accepts a connection, does the handshake inside read
+ * and write, and gives the verified client's common name to the handler. */
+#ifndef HOST_SHARED_HTTP_TLS_H
+#define HOST_SHARED_HTTP_TLS_H
+
+#include "hal/linux/tls_mbedtls.h"
+#include "host/shared/http_server.h"
+
+/* What one connection takes of the server's memory: limits.stream_bytes is its size. */
+struct http_tls_stream {
+    struct hal_stream stream;
+    struct tls_stream tls;
+    struct http_tls *owner;
+    bool was_told; /* its end was logged */
+};
+
+struct http_tls {
+    struct http_acceptor acceptor; /* for http_server_listen() */
+    struct tls_config_pair *configs;
+    uint64_t refused; /* connections that ended without a verified peer or a common TLS */
+};
+
+/* `configs` holds a loaded server config; it may be loaded again while the server runs. */
+void http_tls_init(struct http_tls *tls, struct tls_config_pair *configs);
+
+#endif
