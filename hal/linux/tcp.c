@@ -325,7 +325,7 @@ void tcp_local_address(int listener, struct tcp_address *address) {
 }
 
 enum status tcp_accept(int listener, struct hal_stream *stream) {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof peer;
     int handle = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (handle >= 0) {

@@ -57,9 +57,10 @@ static const char *loss_reason(const struct phone_link *link, enum status status
 /* --- what the phone says --- */
 
 static void keep_name(char target[PHONE_LINK_NAME_SIZE], struct bytes name) {
-    size_t size = name.size < PHONE_LINK_NAME_SIZE - 1 ? name.size : PHONE_LINK_NAME_SIZE - 1;
-    for (size_t i = 0; i < size; i++) {
-        target[i] = name.data[i] > ' ' && name.data[i] < 0x7f ? (char)name.data[i] : '_';
+    size_t size = 0;
+    while (size < name.size && size + 1 < PHONE_LINK_NAME_SIZE) {
+        uint8_t byte = name.data[size];
+        target[size++] = byte > ' ' && byte < 0x7f ? (char)byte : '_';
     }
     target[size] = '\0';
 }
@@ -85,7 +86,6 @@ static void on_online(struct phone_link *link, struct bytes payload) {
 
 /* One signature and one offer per connection: a phone cannot make us compute without end. */
 static void on_token(struct phone_link *link, struct bytes token) {
-    uint8_t signature[ADB_SIGNATURE_SIZE];
     if (link->state == PHONE_LINK_ONLINE) {
         lose(link, STATUS_CLOSED, "asked for a key again");
         return;
@@ -99,6 +99,7 @@ static void on_token(struct phone_link *link, struct bytes token) {
         return;
     }
     if (link->token_count == 1) {
+        uint8_t signature[ADB_SIGNATURE_SIZE];
         if (adb_key_sign(link->key, token.data, signature) != STATUS_OK) {
             lose(link, STATUS_NO_MEMORY, "the token could not be signed");
             return;

@@ -5,7 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHUNK_MAX = ADB_FILE_HEADER_SIZE + ADB_FILE_DATA_MAX };
+enum {
+    CHUNK_MAX = ADB_FILE_HEADER_SIZE + ADB_FILE_DATA_MAX,
+    PHONE_SERVICE_SIZE = PHONE_COMMAND_MAX + 16
+};
 
 void phone_operation_begin(struct phone_operation *operation, enum phone_operation_kind kind) {
     *operation = (struct phone_operation){
@@ -37,15 +40,18 @@ void phone_operation_release(struct phone_operation *operation) {
 
 /* --- to the phone --- */
 
+static struct bytes shell_service(const struct phone_operation *operation,
+                                  uint8_t target[PHONE_SERVICE_SIZE]) {
+    struct bytes prefix = bytes_of("shell,v2,raw:");
+    memcpy(target, prefix.data, prefix.size);
+    memcpy(target + prefix.size, operation->text, operation->text_size);
+    return (struct bytes){target, prefix.size + operation->text_size};
+}
+
 static void send_open(struct phone_operation *operation, struct adb_connection *connection) {
-    static const char prefix[] = "shell,v2,raw:";
-    uint8_t service[sizeof prefix + PHONE_COMMAND_MAX];
-    struct bytes name = bytes_of("sync:");
-    if (operation->kind == PHONE_SHELL) {
-        memcpy(service, prefix, sizeof prefix - 1);
-        memcpy(service + sizeof prefix - 1, operation->text, operation->text_size);
-        name = (struct bytes){service, sizeof prefix - 1 + operation->text_size};
-    }
+    uint8_t service[PHONE_SERVICE_SIZE];
+    struct bytes name =
+        operation->kind == PHONE_SHELL ? shell_service(operation, service) : bytes_of("sync:");
     enum status status = adb_connection_open(connection, name, &operation->stream);
     if (status != STATUS_OK && status != STATUS_AGAIN && status != STATUS_FULL) {
         phone_operation_end(operation, status, "the phone takes no command of this length");

@@ -9,13 +9,13 @@ static const unsigned features =
     ADB_FEATURE_SHELL_V2 | ADB_FEATURE_STAT_V2 | ADB_FEATURE_LS_V2 | ADB_FEATURE_FIXED_PUSH_MKDIR;
 
 void phone_init(struct phone *phone, const struct phone_options *options, const char *serial,
-                uint32_t number, uint64_t seed, uint64_t now_ms) {
+                uint32_t number, uint64_t now_ms) {
     memset(phone, 0, offsetof(struct phone, connection));
     for (size_t i = 0; i < array_count(phone->sessions); i++) {
         phone->sessions[i].stream = 0; /* the rest is set when a session begins */
     }
     phone->options = options;
-    phone->random = seed + number;
+    phone->random = options->seed * 1000003u + number;
     phone->accept_at_ms = UINT64_MAX;
     phone_state_init(&phone->state, serial, number, now_ms);
 }

@@ -25,6 +25,7 @@ struct phone_options {
     enum phone_auth auth;
     uint32_t accept_ms;
     uint32_t reboot_ms; /* how long a reboot takes */
+    uint64_t seed;      /* of all that is drawn; each phone draws its own */
 };
 
 struct phone {
@@ -45,7 +46,7 @@ struct phone {
 };
 
 void phone_init(struct phone *phone, const struct phone_options *options, const char *serial,
-                uint32_t number, uint64_t seed, uint64_t now_ms);
+                uint32_t number, uint64_t now_ms);
 
 /* Whether a host may connect: it runs, and no host is connected. */
 bool phone_is_free(const struct phone *phone, uint64_t now_ms);

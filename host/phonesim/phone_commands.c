@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MISSING = 1, USAGE = 1, UNKNOWN = 127 };
+enum { DAY_MINUTES = 1440, MISSING = 1, USAGE = 1, UNKNOWN = 127 };
 
 static bool is_word(const struct phone_call *call, int index, const char *text) {
     return index < call->word_count && strcmp(call->words[index], text) == 0;
@@ -147,8 +147,8 @@ static int run_uptime(struct phone_call *call) {
     gmtime_r(&wall, &parts);
     phone_shell_print(call->output, " %02d:%02d:%02d up ", parts.tm_hour, parts.tm_min,
                       parts.tm_sec);
-    if (minutes >= 24 * 60) {
-        phone_shell_print(call->output, "%" PRIu64 " days, ", minutes / (24 * 60));
+    if (minutes >= DAY_MINUTES) {
+        phone_shell_print(call->output, "%" PRIu64 " days, ", minutes / (DAY_MINUTES));
     }
     phone_shell_print(call->output,
                       "%2" PRIu64 ":%02" PRIu64 ",  0 users,  load average: 0.42, 0.37, 0.31\n",

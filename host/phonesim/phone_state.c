@@ -129,7 +129,7 @@ enum status phone_state_set_property(struct phone_state *state, const char *name
 }
 
 uint64_t phone_state_uptime_ms(const struct phone_state *state, uint64_t now_ms) {
-    return now_ms - state->booted_ms + 60 * 1000; /* it was up before anybody looked */
+    return now_ms - state->booted_ms + 60000; /* it was up before anybody looked */
 }
 
 int phone_state_battery_level(const struct phone_state *state, uint64_t now_ms) {
@@ -137,7 +137,8 @@ int phone_state_battery_level(const struct phone_state *state, uint64_t now_ms) 
         return state->forced_level;
     }
     /* A saw between 55 and 95, a percent a minute; each phone starts elsewhere on it. */
-    uint64_t step = (phone_state_uptime_ms(state, now_ms) / 60000 + state->number * 7 + 30) % 80;
+    uint64_t step =
+        (phone_state_uptime_ms(state, now_ms) / 60000 + (uint64_t)state->number * 7 + 30) % 80;
     return step < 40 ? 95 - (int)step : 15 + (int)step;
 }
 

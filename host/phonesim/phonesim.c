@@ -11,13 +11,12 @@
 
 #define PHONESIM_VERSION "0.1.0"
 
-enum { PHONES_MAX = 256, EXIT_USAGE = 2 };
+enum { PHONES_MAX = 256, EXIT_USAGE = 2, HOUR_MS = 3600000 };
 
 struct options {
     unsigned count;
     struct tcp_address address;
     const char *serial;
-    uint64_t seed;
     struct phone_options phone;
 };
 
@@ -90,12 +89,12 @@ static const char *set_fault(struct options *options, const char *value) {
 }
 
 static const char *set_seed(struct options *options, const char *value) {
-    return read_number(value, 0, UINT64_MAX, &options->seed) ? NULL : "a number";
+    return read_number(value, 0, UINT64_MAX, &options->phone.seed) ? NULL : "a number";
 }
 
 static const char *set_reboot(struct options *options, const char *value) {
     uint64_t number = 0;
-    if (!read_number(value, 0, 3600 * 1000, &number)) {
+    if (!read_number(value, 0, HOUR_MS, &number)) {
         return "milliseconds from 0 to 3600000";
     }
     options->phone.reboot_ms = (uint32_t)number;
@@ -127,7 +126,7 @@ static int take_auth(struct options *options, const char *value) {
         options->phone.auth = PHONE_AUTH_NEVER;
         return 2;
     }
-    if (value != NULL && read_number(value, 0, 3600 * 1000, &number)) {
+    if (value != NULL && read_number(value, 0, HOUR_MS, &number)) {
         options->phone.accept_ms = (uint32_t)number;
         return 2;
     }
@@ -193,8 +192,7 @@ static int open_phone(struct loop *loop, const struct options *options, unsigned
     uint16_t port = tcp_port(&address);
     tcp_set_port(&address, (uint16_t)(port == 0 ? 0 : port + index));
     make_serial(options->serial, index, serial);
-    phone_init(&phones[index], &options->phone, serial, index, options->seed * 1000003u,
-               loop_now_ms());
+    phone_init(&phones[index], &options->phone, serial, index, loop_now_ms());
     if (link_tcp_open(&links[index], loop, &phones[index], &address) != STATUS_OK) {
         tcp_format(&address, where);
         fprintf(stderr, "phonesim: cannot listen on %s: %s\n", where, strerror(errno));
@@ -276,7 +274,7 @@ static int serve(const struct options *options) {
 
 int main(int count, char **arguments) {
     static struct options options = {
-        .count = 1, .serial = "SIM001", .seed = 1, .phone = {.accept_ms = 1000, .reboot_ms = 3000}};
+        .count = 1, .serial = "SIM001", .phone = {.accept_ms = 1000, .reboot_ms = 3000, .seed = 1}};
     check(tcp_parse("127.0.0.1:5555", &options.address) == STATUS_OK);
     if (count == 2 && strcmp(arguments[1], "--help") == 0) {
         fputs(usage, stdout);

@@ -16,6 +16,7 @@
 enum {
     KEY_BITS = 2048,
     KEY_BYTES = KEY_BITS / 8,
+    SQUARE_BITS = 2 * KEY_BITS,
     KEY_EXPONENT = 65537,
     PEM_SIZE = 4096,
     COMMENT_MAX = 127,
@@ -62,7 +63,7 @@ static int write_struct(const mbedtls_rsa_context *rsa, uint8_t target[STRUCT_SI
     uint8_t *modulus = target + 8;
     int failed = mbedtls_rsa_export(rsa, &n, NULL, NULL, NULL, NULL);
     failed = failed ? failed : mbedtls_mpi_lset(&square, 1);
-    failed = failed ? failed : mbedtls_mpi_shift_l(&square, 2 * KEY_BITS);
+    failed = failed ? failed : mbedtls_mpi_shift_l(&square, SQUARE_BITS);
     failed = failed ? failed : mbedtls_mpi_mod_mpi(&square, &square, &n);
     failed = failed ? failed : mbedtls_mpi_write_binary_le(&n, modulus, KEY_BYTES);
     failed = failed ? failed : mbedtls_mpi_write_binary_le(&square, modulus + KEY_BYTES, KEY_BYTES);

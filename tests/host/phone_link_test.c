@@ -102,7 +102,7 @@ static int set_up(void **state) {
     snprintf(scratch, sizeof scratch, "%s", "/tmp/hub-link-XXXXXX");
     assert_non_null(mkdtemp(scratch));
     assert_int_equal(loop_open(&loop), STATUS_OK);
-    phone_init(&phone, &options, "SIM001", 0, 1, loop_now_ms());
+    phone_init(&phone, &options, "SIM001", 0, loop_now_ms());
     assert_int_equal(tcp_parse("127.0.0.1:0", &address), STATUS_OK);
     assert_int_equal(link_tcp_open(&carrier, &loop, &phone, &address), STATUS_OK);
     phone_link_init(&hub_link, &loop, NULL, (struct phone_link_owner){on_changed, NULL});
