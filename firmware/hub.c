@@ -1,4 +1,5 @@
 #include "firmware/hub_internal.h"
+#include "firmware/store_frame.h"
 
 #include <string.h>
 
@@ -196,6 +197,11 @@ bool hub_has_room(const struct hub *hub, uint32_t bytes) {
     return store_room(&hub->store) >= bytes;
 }
 
+uint32_t hub_record_max(const struct hub *hub) {
+    uint32_t group = hub->board->frame_bytes - HUB_TRANSITION_BYTES - 2 * HUB_RECORD_BYTES;
+    return hub->record_bytes < group ? hub->record_bytes : group;
+}
+
 static void timer_due_now(struct hub *hub, uint32_t owner) {
     if (owner < hub->board->items) {
         hub_item_timer_due(hub, owner);
@@ -206,32 +212,69 @@ static void timer_due_now(struct hub *hub, uint32_t owner) {
     }
 }
 
-/* Room that any one timer may need: a process's deadline touches all its items. */
-static uint32_t timer_room(const struct hub *hub) {
-    uint32_t all_items = hub->board->items_per_request * HUB_RECORD_BYTES / 2;
-    return HUB_TRANSITION_BYTES + HUB_ERROR_BYTES + all_items;
-}
-
-static void recover_items(struct hub *hub) {
-    uint32_t room = HUB_TRANSITION_BYTES + HUB_ERROR_BYTES;
-    while (hub->recovery_next < hub->item_pool.touched && hub_has_room(hub, room)) {
-        uint32_t item = hub->recovery_next;
-        hub->recovery_next += 1;
-        if (pool_is_used(&hub->item_pool, item) && hub->items[item].needs_recovery) {
-            hub->items[item].needs_recovery = false;
-            hub_item_interrupt(hub, item, RECORD_CATEGORY_HOST_RESTARTED, hub->same_boot);
-        }
+static uint32_t timer_room(const struct hub *hub, uint32_t owner) {
+    const struct board *board = hub->board;
+    if (owner < board->items) {
+        return hub_attempt_end_room(hub, owner);
     }
+    if (owner < board->items + board->processes) {
+        return hub_process_end_room(hub, owner - board->items);
+    }
+    uint32_t item = hub->phones[owner - board->items - board->processes].item;
+    return item == HUB_NONE ? 0 : hub_attempt_end_room(hub, item);
 }
 
-void hub_step(struct hub *hub) {
+/* False: the group is full before all that is due was done. */
+static bool run_timers(struct hub *hub) {
     uint32_t owner;
-    recover_items(hub);
-    while (hub_has_room(hub, timer_room(hub)) &&
-           timer_pop(&hub->timers, hub->clock.mono_ms, &owner)) {
+    while (timer_peek(&hub->timers, hub->clock.mono_ms, &owner)) {
+        if (!hub_has_room(hub, timer_room(hub, owner))) {
+            return false;
+        }
+        (void)timer_pop(&hub->timers, hub->clock.mono_ms, &owner);
         timer_due_now(hub, owner);
     }
-    if (hub->recovery_next >= hub->item_pool.touched && !hub->is_stopping) {
+    return true;
+}
+
+/* What ran in an earlier boot lost its power; what ran in this one only lost the daemon. */
+static bool recover_items(struct hub *hub) {
+    while (hub->recovery_next < hub->item_pool.touched) {
+        uint32_t item = hub->recovery_next;
+        struct hub_item *of = &hub->items[item];
+        if (pool_is_used(&hub->item_pool, item) && of->needs_recovery) {
+            if (!hub_has_room(hub, hub_attempt_end_room(hub, item))) {
+                return false;
+            }
+            of->needs_recovery = false;
+            hub_item_interrupt(hub, item, RECORD_CATEGORY_HOST_RESTARTED,
+                               of->attempt_started.boot == hub->image.boot);
+        }
+        hub->recovery_next += 1;
+    }
+    return true;
+}
+
+/* An attempt that was asked to stop before anybody began it has stopped already. */
+static bool end_unbegun(struct hub *hub) {
+    for (uint32_t p = 0; p < hub->phone_count; p++) {
+        uint32_t item = hub->phones[p].item;
+        if (item == HUB_NONE || hub->phones[p].is_started ||
+            hub->items[item].image.stop == RECORD_STOP_NONE) {
+            continue;
+        }
+        if (!hub_has_room(hub, hub_attempt_end_room(hub, item))) {
+            return false;
+        }
+        hub_attempt_force_stop(hub, item, bytes_of("not_begun"),
+                               bytes_of("it was asked to stop before it began"));
+    }
+    return true;
+}
+
+/* In this order: a lease is never granted past a deadline that is already due. */
+void hub_step(struct hub *hub) {
+    if (recover_items(hub) && run_timers(hub) && end_unbegun(hub) && !hub->is_stopping) {
         schedule_run(hub);
     }
 }
@@ -326,91 +369,4 @@ enum status hub_capability_set(struct hub *hub, const struct capability *capabil
     hub->capabilities[index] = *capability;
     hub_reserve_recount(hub);
     return STATUS_OK;
-}
-
-/* ---- lookups ---- */
-
-uint32_t hub_process_find(const struct hub *hub, uint64_t number) {
-    uint32_t hash = hash_number(number);
-    uint32_t at = hash_index_start(&hub->by_number, hash);
-    for (;;) {
-        uint32_t process = hash_index_next(&hub->by_number, hash, &at);
-        if (process == HASH_INDEX_NONE || hub->processes[process].number == number) {
-            return process;
-        }
-    }
-}
-
-uint32_t hub_digest_hash(const uint8_t digest[RECORD_DIGEST_BYTES]) {
-    return (uint32_t)digest[0] << 24 | (uint32_t)digest[1] << 16 | (uint32_t)digest[2] << 8 |
-           digest[3];
-}
-
-/* ---- reading ---- */
-
-enum status hub_read(struct hub *hub, struct store_key key, struct record_header *header,
-                     struct cbor_reader *image) {
-    struct store_record record;
-    enum status status = store_read(&hub->store, key, hub->read_buffer, hub->record_bytes, &record);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    cbor_reader_init(image, record.body);
-    record_get_header(image, header);
-    return image->failed || header->kind != key.kind ? STATUS_CORRUPT : STATUS_OK;
-}
-
-void hub_history_start(const struct hub *hub, uint32_t process, struct hub_history *history) {
-    const struct hub_process *of = &hub->processes[process];
-    *history = (struct hub_history){
-        .where = store_slot(&hub->store, of->tail)->where,
-        .process = of->number,
-        .revision = of->revision,
-    };
-}
-
-static enum status read_history(struct hub *hub, uint32_t where, uint64_t process,
-                                uint64_t revision, struct store_record *record) {
-    enum status status =
-        store_read_at(&hub->store, where, hub->read_buffer, hub->record_bytes, record);
-    if (status != STATUS_OK) {
-        return STATUS_NOT_FOUND;
-    }
-    struct cbor_reader reader;
-    struct record_header header;
-    cbor_reader_init(&reader, record->body);
-    record_get_header(&reader, &header);
-    bool is_it = !reader.failed && header.path_count > 0 && header.path[0] == process &&
-                 header.revision == revision && header.kind != RECORD_PHONE &&
-                 header.kind != RECORD_KEY;
-    return is_it ? STATUS_OK : STATUS_NOT_FOUND;
-}
-
-enum status hub_history_next(struct hub *hub, struct hub_history *history, struct bytes *record,
-                             uint32_t *where) {
-    struct store_record found;
-    if (history->where == 0 || history->revision == 0) {
-        return STATUS_NOT_FOUND;
-    }
-    enum status status =
-        read_history(hub, history->where, history->process, history->revision, &found);
-    if (status != STATUS_OK) {
-        history->where = 0;
-        return status;
-    }
-    *where = history->where;
-    *record = found.body;
-    history->where = found.previous;
-    history->revision -= 1;
-    return STATUS_OK;
-}
-
-enum status hub_history_read(struct hub *hub, uint32_t where, uint64_t process, uint64_t revision,
-                             struct bytes *record) {
-    struct store_record found;
-    enum status status = read_history(hub, where, process, revision, &found);
-    if (status == STATUS_OK) {
-        *record = found.body;
-    }
-    return status;
 }

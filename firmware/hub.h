@@ -87,12 +87,14 @@ struct hub_phone {
     char reason[HUB_REASON_MAX + 1];
     uint64_t number;
     uint64_t revision;
-    uint64_t lost_ms;   /* when it was lost while leased; 0: not */
+    uint64_t gone_ms;   /* when it left or fell silent last, if it ever did */
     uint32_t item;      /* that leases it; HUB_NONE */
     uint32_t hub_group; /* phones of one hub share it; 0: alone */
-    bool is_started;    /* the executor has been told to begin */
-    bool stop_told;     /* the executor has been told to stop */
-    uint8_t state;      /* enum record_phone_state */
+    bool was_gone;
+    bool is_lost;    /* while leased, and not judged yet */
+    bool is_started; /* the executor has been told to begin */
+    bool stop_told;  /* the executor has been told to stop */
+    uint8_t state;   /* enum record_phone_state */
 };
 
 struct hub_key {
@@ -144,7 +146,8 @@ struct hub {
     struct record_hub image;
     char hub_id[RECORD_ID_MAX + 1];
     uint8_t boot_id[RECORD_DIGEST_BYTES];
-    uint64_t revision; /* of the hub's own records */
+    uint64_t revision;     /* of the hub's own records */
+    uint64_t logged_token; /* tokens up to this one stand in the hub's own record */
     uint32_t capability_count;
     uint32_t phone_count;
     uint32_t key_next;        /* where the next kept key goes: the oldest is replaced */
@@ -156,7 +159,6 @@ struct hub {
     bool has_upstream;
     bool is_stopping;    /* no new leases */
     bool is_unscheduled; /* something became ready or free since leases were last granted */
-    bool same_boot;      /* the machine has not been restarted since the last run */
     struct hub_counters counters;
 };
 
@@ -219,7 +221,9 @@ struct hub_accepted {
     bool differs; /* a duplicate key with another body */
 };
 
-/* FULL: capacity exhausted. Nothing is left behind unless OK. */
+/* FULL: capacity exhausted. TOO_LARGE: more than one record, or one commit group, may hold.
+ * MALFORMED: a text that is not UTF-8 or longer than its limit in a record. Nothing is left behind
+ * unless OK; but finished processes may have been evicted for it when it says AGAIN. */
 must_check enum status hub_accept(struct hub *hub, const struct hub_order *order,
                                   struct hub_accepted *accepted);
 
@@ -232,9 +236,13 @@ uint32_t hub_process_find(const struct hub *hub, uint64_t number);
 /* ---- phones ---- */
 
 uint32_t hub_phone_find(const struct hub *hub, struct bytes id);
-/* A phone has said who it is: finds or makes its row. FULL: no room for one more. */
+/* By its number, which is never reused. */
+uint32_t hub_phone_by_number(const struct hub *hub, uint64_t number);
+/* A phone has said who it is: finds or makes its row. `id` is valid UTF-8; slot and model are cut
+ * to their valid front. FULL: no room for one more. */
 must_check enum status hub_phone_identify(struct hub *hub, struct bytes id, struct bytes slot,
                                           struct bytes model, uint32_t *phone);
+/* ILLEGAL: not in the table, or a lease has not ended yet. `reason` may be NULL. */
 must_check enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event event,
                                        const char *reason);
 
@@ -267,7 +275,7 @@ must_check enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_
 /* What the newest recorded attempt of an item found, in the hub's read buffer. NOT_FOUND. */
 must_check enum status hub_attempt_findings(struct hub *hub, uint32_t item, struct bytes *result);
 /* The attempt has ended, or has stopped. `end` names outcome, error and result; its times, phone
- * and actions are filled in here. */
+ * and actions are filled in here. A text that is not valid or too long for a record is left out. */
 must_check enum status hub_attempt_end(struct hub *hub, uint32_t phone, uint64_t token,
                                        const struct record_attempt *end);
 
@@ -289,6 +297,8 @@ void hub_history_start(const struct hub *hub, uint32_t process, struct hub_histo
  * older records are gone. */
 must_check enum status hub_history_next(struct hub *hub, struct hub_history *history,
                                         struct bytes *record, uint32_t *where);
+/* Whether hub_history_next() found a record that is still in the open group. */
+bool hub_history_is_open(uint32_t where);
 /* Reads a record that hub_history_next() found, if it is still there. */
 must_check enum status hub_history_read(struct hub *hub, uint32_t where, uint64_t process,
                                         uint64_t revision, struct bytes *record);

@@ -6,7 +6,7 @@
 
 enum {
     HUB_RECORD_BYTES = 256, /* an image without texts, as CBOR with its head: upper bound */
-    HUB_ERROR_BYTES = 2048, /* kept free for the error of an attempt */
+    HUB_ERROR_BYTES = 2048, /* reserved in the store for the error of an attempt */
     HUB_TRANSITION_BYTES = 4 * HUB_RECORD_BYTES, /* one item's transition without an attempt */
 };
 
@@ -17,6 +17,8 @@ uint32_t hub_phone_timer(const struct hub *hub, uint32_t phone);
 
 /* True when the open group takes `bytes` more. */
 bool hub_has_room(const struct hub *hub, uint32_t bytes);
+/* The largest record, its head included, that fits an empty group beside a transition. */
+uint32_t hub_record_max(const struct hub *hub);
 
 struct record_time hub_now(const struct hub *hub);
 
@@ -31,7 +33,7 @@ void hub_log_attempt(struct hub *hub, uint32_t item, uint32_t attempt, enum reco
 void hub_log_key(struct hub *hub, uint32_t key);
 
 /* Items (hub_item.c). */
-uint32_t hub_phone_by_number(const struct hub *hub, uint64_t number);
+const struct capability *hub_capability_of(const struct hub *hub, uint32_t item);
 /* Applies an event that the table allows and logs the item's new image. */
 void hub_item_change(struct hub *hub, uint32_t item, enum item_event event,
                      enum record_event record);
@@ -47,11 +49,22 @@ void hub_process_arm(struct hub *hub, uint32_t process);
 void hub_item_ask_stop(struct hub *hub, uint32_t item, enum record_stop reason);
 void hub_item_timer_due(struct hub *hub, uint32_t item);
 void hub_process_timer_due(struct hub *hub, uint32_t process);
+/* Room for all records that end a process's items. */
+uint32_t hub_process_end_room(const struct hub *hub, uint32_t process);
 /* Cancels or fails whatever is not running, and asks the rest to stop. */
 void hub_process_end_items(struct hub *hub, uint32_t process, enum record_stop reason);
+
+/* Attempts (hub_attempt.c). */
+/* Room for the records that end an item's attempt by a timer, with what it found so far. */
+uint32_t hub_attempt_end_room(const struct hub *hub, uint32_t item);
 /* The lease of a running or leased item ends without a word of its executor. */
 void hub_item_interrupt(struct hub *hub, uint32_t item, enum record_category category,
                         bool is_counted);
+/* A running item counts as stopped without a word of its executor. */
+void hub_attempt_force_stop(struct hub *hub, uint32_t item, struct bytes code,
+                            struct bytes message);
+/* Frees kept attempts beyond the limits: a mount also finds some that were freed before. */
+void hub_attempt_trim(struct hub *hub);
 /* Takes a slot for the item's next attempt record; drops an older one if there is none. */
 uint32_t hub_attempt_take(struct hub *hub, uint32_t item);
 uint32_t hub_attempt_newest(const struct hub *hub, uint32_t item);
@@ -63,10 +76,11 @@ void schedule_run(struct hub *hub);
 
 /* Finished processes (hub_request.c). */
 void hub_finished_add(struct hub *hub, uint32_t process);
-/* Makes room for one process with `items` items; false: nothing may go. */
-bool hub_evict_for(struct hub *hub, uint32_t items);
 void hub_process_forget(struct hub *hub, uint32_t process);
 uint32_t hub_digest_hash(const uint8_t digest[RECORD_DIGEST_BYTES]);
+
+/* After a load (hub_restore.c). */
+void hub_restore(struct hub *hub);
 
 /* Phones (hub_phone.c). */
 void hub_phone_lease_ended(struct hub *hub, uint32_t phone);

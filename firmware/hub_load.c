@@ -182,8 +182,15 @@ static void load_item(struct hub *hub, uint32_t index) {
         .queue = HUB_NONE,
         .first_attempt = HUB_NONE,
         .failed_phone = HUB_NONE,
+        .attempt_started = header.time,
         .needs_recovery = image.state == RECORD_LEASED || image.state == RECORD_RUNNING,
     };
+    if (image.state == RECORD_RETRY_WAIT) {
+        /* It has waited since its record was written, if this is still the same boot. */
+        bool is_same = header.time.boot == hub->image.boot;
+        uint64_t since_ms = is_same ? header.time.mono_ms : hub->clock.mono_ms;
+        timer_set(&hub->timers, hub_item_timer(hub, index), since_ms + image.wait_ms);
+    }
     if (image.token >> 40 == hub->store.epoch &&
         (image.token & 0xffffffffffu) > hub->image.token_counter) {
         hub->image.token_counter = image.token & 0xffffffffffu;
@@ -230,7 +237,7 @@ static void load_attempt(struct hub *hub, uint32_t index) {
     link_attempt(hub, item, index);
     struct hub_item *of = &hub->items[item];
     if (header.path[2] == of->image.attempt) {
-        of->attempt_started = image.started;
+        of->attempt_started = image.started.boot == 0 ? of->attempt_started : image.started;
         if (image.actions_done > of->image.actions_done) {
             of->image.actions_done = image.actions_done;
         }
@@ -285,43 +292,6 @@ static void link_item(struct hub *hub, uint32_t item) {
     *link = item;
 }
 
-/* A leased phone stays taken until its item's lease has been ended. */
-static void restore_lease(struct hub *hub, uint32_t item) {
-    struct hub_item *of = &hub->items[item];
-    if (!of->needs_recovery) {
-        return;
-    }
-    uint32_t phone = hub_phone_by_number(hub, of->image.phone);
-    if (phone != HUB_NONE) {
-        hub->phones[phone].item = item;
-        hub->phones[phone].is_started = true;
-        hub->phones[phone].stop_told = true;
-    }
-}
-
-/* Timers go on where they stood: in the same boot from the record's own time, else anew. */
-static void restore_timer(struct hub *hub, uint32_t item) {
-    const struct hub_item *of = &hub->items[item];
-    if (of->image.state == RECORD_RETRY_WAIT) {
-        timer_set(&hub->timers, hub_item_timer(hub, item), hub->clock.mono_ms + of->image.wait_ms);
-    }
-}
-
-/* Finished processes, oldest end first: an insertion sort that starts at the newest end, since
- * slots are filled in about that order. */
-static void list_finished(struct hub *hub, uint32_t process) {
-    struct hub_process *of = &hub->processes[process];
-    uint32_t older = hub->newest_finished;
-    while (older != HUB_NONE && hub->processes[older].end_seq > of->end_seq) {
-        older = hub->processes[older].older;
-    }
-    uint32_t newer = older == HUB_NONE ? hub->oldest_finished : hub->processes[older].newer;
-    of->older = older;
-    of->newer = newer;
-    *(older == HUB_NONE ? &hub->oldest_finished : &hub->processes[older].newer) = process;
-    *(newer == HUB_NONE ? &hub->newest_finished : &hub->processes[newer].older) = process;
-}
-
 static void load_tables(struct hub *hub) {
     const struct board *board = hub->board;
     for (uint32_t i = 0; i < board->phones; i++) {
@@ -346,34 +316,14 @@ static void load_tables(struct hub *hub) {
     pool_loaded(&hub->process_pool);
     pool_loaded(&hub->item_pool);
     pool_loaded(&hub->attempt_pool);
-}
-
-static void restore_state(struct hub *hub) {
-    for (uint32_t i = 0; i < hub->item_pool.touched; i++) {
-        if (pool_is_used(&hub->item_pool, i)) {
-            hub_item_enter(hub, i);
-            restore_lease(hub, i);
-            restore_timer(hub, i);
-        }
-    }
-    for (uint32_t p = 0; p < hub->process_pool.touched; p++) {
-        if (!pool_is_used(&hub->process_pool, p)) {
-            continue;
-        }
-        if (hub->processes[p].end_seq != 0) {
-            list_finished(hub, p);
-        } else {
-            hub_process_arm(hub, p);
-        }
-    }
+    hub_attempt_trim(hub);
 }
 
 /* A new machine start gets the next boot number; a mere restart of the program keeps it. */
 static void begin_boot(struct hub *hub, const uint8_t boot_id[RECORD_DIGEST_BYTES]) {
     struct record_hub *image = &hub->image;
-    hub->same_boot = image->boot != 0 && memcmp(hub->boot_id, boot_id, RECORD_DIGEST_BYTES) == 0;
     image->starts += 1;
-    if (hub->same_boot) {
+    if (image->boot != 0 && memcmp(hub->boot_id, boot_id, RECORD_DIGEST_BYTES) == 0) {
         return;
     }
     memcpy(hub->boot_id, boot_id, RECORD_DIGEST_BYTES);
@@ -397,12 +347,12 @@ enum status hub_load(struct hub *hub, struct bytes hub_id,
     }
     copy_text(hub->hub_id, sizeof hub->hub_id, hub_id);
     hub->clock = *clock;
-    load_tables(hub);
     begin_boot(hub, boot_id);
+    load_tables(hub);
     if (clock->wall_ms != 0) {
         hub->image.boots[0].offset_ms = clock->wall_ms - clock->mono_ms;
     }
-    restore_state(hub);
+    hub_restore(hub);
     hub_log_self(hub, RECORD_BOOTED_EVENT);
     return STATUS_OK;
 }

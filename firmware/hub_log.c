@@ -36,6 +36,7 @@ void hub_log_self(struct hub *hub, enum record_event event) {
     hub->image.boot_id = (struct bytes){hub->boot_id, RECORD_DIGEST_BYTES};
     begin(hub, &writer, &header);
     record_put_hub(&writer, &hub->image);
+    hub->logged_token = (uint64_t)hub->store.epoch << 40 | hub->image.token_counter;
     (void)append(hub, (struct store_key){RECORD_HUB, 0}, NULL, &writer);
 }
 

@@ -5,6 +5,9 @@
 
 static void copy_text(char *target, size_t capacity, struct bytes text) {
     size_t size = text.size < capacity - 1 ? text.size : capacity - 1;
+    while (size > 0 && !cbor_is_utf8((struct bytes){text.data, size})) {
+        size -= 1; /* not inside a character: no record may hold that */
+    }
     memset(target, 0, capacity);
     if (size > 0) {
         memcpy(target, text.data, size);
@@ -31,7 +34,7 @@ uint32_t hub_phone_find(const struct hub *hub, struct bytes id) {
 enum status hub_phone_identify(struct hub *hub, struct bytes id, struct bytes slot,
                                struct bytes model, uint32_t *phone) {
     check(id.size > 0 && id.size <= RECORD_ID_MAX);
-    check(slot.size <= RECORD_ID_MAX && model.size <= RECORD_ID_MAX);
+    check(cbor_is_utf8(id));
     uint32_t found = hub_phone_find(hub, id);
     if (!hub_has_room(hub, 2 * HUB_RECORD_BYTES)) {
         return STATUS_AGAIN;
@@ -64,13 +67,19 @@ enum status hub_phone_identify(struct hub *hub, struct bytes id, struct bytes sl
  * the same hub went too. */
 static void lose(struct hub *hub, uint32_t phone) {
     struct hub_phone *of = &hub->phones[phone];
-    of->lost_ms = hub->clock.mono_ms == 0 ? 1 : hub->clock.mono_ms;
+    of->is_lost = true;
     timer_set(&hub->timers, hub_phone_timer(hub, phone), hub->clock.mono_ms + HUB_PHONE_LOST_MS);
+}
+
+/* Gone without anybody's wish, whether or not an item leases it: what a hub fault is made of. */
+static bool is_going(enum phone_event event, uint8_t from, uint8_t to) {
+    return from != to && (event == PHONE_ON_DETACHED || event == PHONE_ON_SILENT);
 }
 
 enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event event,
                             const char *reason) {
     struct hub_phone *of = &hub->phones[phone];
+    check(event != PHONE_ON_LEASE && event != PHONE_ON_LEASE_ENDED); /* the core's own */
     uint8_t from = of->state;
     uint8_t to = from;
     bool needs_no_lease = event == PHONE_ON_HANDSHAKE || event == PHONE_ON_HEALTHY;
@@ -90,6 +99,10 @@ enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event ev
         text.size += 1;
     }
     copy_text(of->reason, sizeof of->reason, text);
+    if (is_going(event, from, to)) {
+        of->was_gone = true;
+        of->gone_ms = hub->clock.mono_ms;
+    }
     if (of->item != HUB_NONE && phone_is_lost(from, to)) {
         lose(hub, phone);
     }
@@ -103,9 +116,9 @@ enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event ev
 void hub_phone_lease_ended(struct hub *hub, uint32_t phone) {
     struct hub_phone *of = &hub->phones[phone];
     of->item = HUB_NONE;
-    of->lost_ms = 0;
+    of->is_lost = false;
     timer_set(&hub->timers, hub_phone_timer(hub, phone), TIMER_NEVER);
-    if (of->state == RECORD_PHONE_LEASED) {
+    if (of->state == RECORD_PHONE_LEASED || of->state == RECORD_PHONE_AWAY) {
         check(phone_apply(&of->state, PHONE_ON_LEASE_ENDED) == STATUS_OK);
         hub->is_unscheduled = true;
     }
@@ -115,9 +128,9 @@ static bool is_hub_fault(const struct hub *hub, uint32_t phone) {
     const struct hub_phone *of = &hub->phones[phone];
     for (uint32_t p = 0; of->hub_group != 0 && p < hub->phone_count; p++) {
         const struct hub_phone *other = &hub->phones[p];
-        uint64_t distance = other->lost_ms > of->lost_ms ? other->lost_ms - of->lost_ms
-                                                         : of->lost_ms - other->lost_ms;
-        if (p != phone && other->hub_group == of->hub_group && other->lost_ms != 0 &&
+        uint64_t distance = other->gone_ms > of->gone_ms ? other->gone_ms - of->gone_ms
+                                                         : of->gone_ms - other->gone_ms;
+        if (p != phone && other->hub_group == of->hub_group && other->was_gone &&
             distance <= HUB_PHONE_LOST_MS) {
             return true;
         }
@@ -127,7 +140,7 @@ static bool is_hub_fault(const struct hub *hub, uint32_t phone) {
 
 void hub_phone_judge(struct hub *hub, uint32_t phone) {
     struct hub_phone *of = &hub->phones[phone];
-    if (of->lost_ms == 0 || of->item == HUB_NONE) {
+    if (!of->is_lost || of->item == HUB_NONE) {
         return;
     }
     hub_item_interrupt(hub, of->item, RECORD_CATEGORY_PHONE_LOST, !is_hub_fault(hub, phone));
@@ -142,7 +155,8 @@ bool hub_next_start(struct hub *hub, struct hub_start *start) {
             continue;
         }
         const struct hub_item *item = &hub->items[of->item];
-        if (item->image.state != RECORD_RUNNING || item->start_seq > hub->store.durable_seq) {
+        if (item->image.state != RECORD_RUNNING || item->image.stop != RECORD_STOP_NONE ||
+            item->start_seq > hub->store.durable_seq) {
             continue;
         }
         of->is_started = true;
@@ -164,7 +178,7 @@ bool hub_next_start(struct hub *hub, struct hub_start *start) {
 bool hub_next_stop(struct hub *hub, uint32_t *phone) {
     for (uint32_t p = 0; p < hub->phone_count; p++) {
         struct hub_phone *of = &hub->phones[p];
-        if (of->item != HUB_NONE && !of->stop_told &&
+        if (of->item != HUB_NONE && !of->stop_told && of->is_started &&
             hub->items[of->item].image.stop != RECORD_STOP_NONE) {
             of->stop_told = true;
             *phone = p;

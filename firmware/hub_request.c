@@ -3,7 +3,24 @@
 
 #include <string.h>
 
+enum {
+    KEY_KEPT_MS = 7 * 24 * 3600 * 1000,    /* SPEC.md section 4 */
+    EVICTION_BYTES = 4 * HUB_RECORD_BYTES, /* of its process, key and hub records */
+};
+
 /* ---- idempotency ---- */
+
+/* A time that cannot be told, between two boots without a wall clock, counts as none. */
+static bool is_expired(const struct hub *hub, const struct hub_key *key) {
+    const struct record_time *from = &key->evicted;
+    uint64_t age_ms = 0;
+    if (from->boot == hub->image.boot) {
+        age_ms = hub->clock.mono_ms - from->mono_ms;
+    } else if (from->wall_ms != 0 && hub->clock.wall_ms > from->wall_ms) {
+        age_ms = hub->clock.wall_ms - from->wall_ms;
+    }
+    return age_ms > KEY_KEPT_MS;
+}
 
 /* The process or kept key that holds this digest: index, kept keys from `processes` on. */
 static uint32_t find_key(const struct hub *hub, const uint8_t *digest) {
@@ -17,7 +34,9 @@ static uint32_t find_key(const struct hub *hub, const uint8_t *digest) {
         const uint8_t *known = entry < hub->board->processes
                                    ? hub->processes[entry].key
                                    : hub->keys[entry - hub->board->processes].key;
-        if (memcmp(known, digest, RECORD_DIGEST_BYTES) == 0) {
+        bool is_gone = entry >= hub->board->processes &&
+                       is_expired(hub, &hub->keys[entry - hub->board->processes]);
+        if (!is_gone && memcmp(known, digest, RECORD_DIGEST_BYTES) == 0) {
             return entry;
         }
     }
@@ -87,7 +106,7 @@ static void keep_key(struct hub *hub, uint32_t process) {
     uint32_t entry = hub->board->processes + index;
     if (key->number != 0) {
         hash_index_remove(&hub->by_key, hub_digest_hash(key->key), entry);
-        hub->counters.keys_dropped += 1;
+        hub->counters.keys_dropped += !is_expired(hub, key);
     }
     hub->image.key_number += 1;
     *key = (struct hub_key){
@@ -103,8 +122,22 @@ static void keep_key(struct hub *hub, uint32_t process) {
     hub_log_key(hub, index);
 }
 
+/* Tokens are found again in the records of items; the last one given must not go with its item. */
+static void keep_tokens(struct hub *hub, uint32_t process) {
+    uint64_t newest = 0;
+    for (uint32_t i = hub->processes[process].first_item; i != HUB_NONE;
+         i = hub->items[i].next_of_process) {
+        uint64_t token = hub->items[i].image.token;
+        newest = token > newest ? token : newest;
+    }
+    if (newest > hub->logged_token) {
+        hub_log_self(hub, RECORD_COUNTERS_EVENT);
+    }
+}
+
 void hub_process_forget(struct hub *hub, uint32_t process) {
     struct hub_process *of = &hub->processes[process];
+    keep_tokens(hub, process);
     hub_log_process(hub, process, RECORD_EVICTED_EVENT);
     unlink_finished(hub, process);
     hash_index_remove(&hub->by_number, hash_number(of->number), process);
@@ -124,27 +157,84 @@ void hub_process_forget(struct hub *hub, uint32_t process) {
     hub->counters.evicted += 1;
 }
 
-bool hub_evict_for(struct hub *hub, uint32_t items) {
-    while (pool_free_count(&hub->process_pool) == 0 || pool_free_count(&hub->item_pool) < items) {
-        uint32_t oldest = hub->oldest_finished;
-        bool may_go = oldest != HUB_NONE && (!hub->has_upstream || hub->processes[oldest].end_seq <=
-                                                                       hub->store.acked_seq);
-        if (!may_go || !hub_has_room(hub, 2 * HUB_RECORD_BYTES)) {
-            return false;
+/* What evicting a process frees in the store: all its records but its own last one. */
+static uint64_t evictable_bytes(const struct hub *hub, uint32_t process) {
+    const struct store *store = &hub->store;
+    uint64_t bytes = store_slot(store, (struct store_key){RECORD_REQUEST, process})->bytes;
+    for (uint32_t i = hub->processes[process].first_item; i != HUB_NONE;
+         i = hub->items[i].next_of_process) {
+        bytes += store_slot(store, (struct store_key){RECORD_ITEM, i})->bytes;
+        for (uint32_t a = hub->items[i].first_attempt; a != HUB_NONE; a = hub->attempts[a].next) {
+            bytes += store_slot(store, (struct store_key){RECORD_ATTEMPT, a})->bytes;
         }
-        hub_process_forget(hub, oldest);
     }
-    return true;
+    return bytes;
+}
+
+/* How many of the oldest finished processes must go for `items` more items and `bytes` more in the
+ * store. HUB_NONE: it would not fit then either, or upstream has not stored one of their ends. */
+static uint32_t count_evictions(const struct hub *hub, uint32_t items, uint64_t bytes) {
+    uint32_t processes_free = pool_free_count(&hub->process_pool);
+    uint32_t items_free = pool_free_count(&hub->item_pool);
+    uint64_t freed = 0;
+    uint32_t count = 0;
+    uint32_t next = hub->oldest_finished;
+    /* Unsigned, so that what is freed may exceed what is asked: the store adds what is live. */
+    while (processes_free == 0 || items_free < items ||
+           !store_admits(&hub->store, hub->reserved_bytes, bytes - freed)) {
+        bool may_go = next != HUB_NONE &&
+                      (!hub->has_upstream || hub->processes[next].end_seq <= hub->store.acked_seq);
+        if (!may_go) {
+            return HUB_NONE;
+        }
+        processes_free += 1;
+        items_free += hub->processes[next].image.item_count;
+        freed += evictable_bytes(hub, next);
+        count += 1;
+        next = hub->processes[next].newer;
+    }
+    return count;
+}
+
+/* FULL: they may not go, or that does not help; nothing has changed. AGAIN: some have gone. */
+static enum status evict_for(struct hub *hub, uint32_t items, uint64_t bytes) {
+    uint32_t count = count_evictions(hub, items, bytes);
+    if (count == HUB_NONE) {
+        hub->counters.refused_full += 1;
+        return STATUS_FULL;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!hub_has_room(hub, EVICTION_BYTES)) {
+            return STATUS_AGAIN;
+        }
+        hub_process_forget(hub, hub->oldest_finished);
+    }
+    return STATUS_OK;
 }
 
 /* ---- acceptance ---- */
 
-static uint32_t request_bytes(const struct record_request *request) {
+static uint64_t request_bytes(const struct record_request *request) {
     size_t texts = request->process_type.size + request->request_id.size + request->system.size +
                    request->user.size + request->target.size + request->inputs.size +
                    request->callback.size + request->metadata.size + request->labels.size +
                    request->extra.size + request->concurrency_key.size;
-    return HUB_RECORD_BYTES + (uint32_t)texts;
+    return HUB_RECORD_BYTES + texts;
+}
+
+/* Whether a mount could read the request's record: texts in UTF-8 and within their limits. */
+static bool is_recordable(struct hub *hub, const struct record_request *request) {
+    struct cbor_writer writer;
+    struct cbor_reader reader;
+    struct record_request read;
+    cbor_writer_init(&writer, hub->record_buffer, hub->record_bytes);
+    record_put_request(&writer, request);
+    if (writer.overflow) {
+        return false;
+    }
+    cbor_reader_init(&reader, (struct bytes){writer.data, writer.size});
+    record_get_request(&reader, &read);
+    return cbor_reader_done(&reader);
 }
 
 static void make_process(struct hub *hub, uint32_t process, const struct hub_order *order) {
@@ -221,21 +311,24 @@ enum status hub_accept(struct hub *hub, const struct hub_order *order,
     if (answer_duplicate(hub, order->request, accepted)) {
         return STATUS_OK;
     }
-    /* Up to two records of an eviction, then request, process and items. */
-    uint32_t bytes =
-        request_bytes(order->request) + (3 + order->item_count / 2 + 1) * HUB_RECORD_BYTES;
-    if (bytes > hub->board->frame_bytes - 64) {
+    /* Request, process and items. */
+    uint64_t bytes =
+        request_bytes(order->request) + (1 + order->item_count / 2 + 1) * HUB_RECORD_BYTES;
+    if (bytes > hub->board->frame_bytes - 64 || request_bytes(order->request) > hub->record_bytes) {
         return STATUS_TOO_LARGE;
     }
-    if (!hub_has_room(hub, bytes)) {
-        return STATUS_AGAIN;
+    if (!is_recordable(hub, order->request)) {
+        return STATUS_MALFORMED;
     }
     uint64_t attempts = hub->capabilities[order->capability].attempts_max;
-    uint64_t later = order->item_count * (attempts * 4 * HUB_RECORD_BYTES + HUB_ERROR_BYTES);
-    if (!store_admits(&hub->store, hub->reserved_bytes, bytes + later) ||
-        !hub_evict_for(hub, order->item_count)) {
-        hub->counters.refused_full += 1;
-        return STATUS_FULL;
+    uint64_t later =
+        order->item_count * (attempts * 4 * HUB_RECORD_BYTES + HUB_ERROR_BYTES + HUB_RECORD_BYTES);
+    enum status status = evict_for(hub, order->item_count, bytes + later);
+    if (status == STATUS_OK && !hub_has_room(hub, (uint32_t)bytes)) {
+        status = STATUS_AGAIN;
+    }
+    if (status != STATUS_OK) {
+        return status;
     }
     uint32_t process = pool_take(&hub->process_pool);
     check(process != POOL_NONE);
@@ -263,7 +356,7 @@ enum status hub_cancel(struct hub *hub, uint32_t process) {
     if ((of->image.flags & RECORD_CANCEL_REQUESTED) != 0) {
         return STATUS_OK;
     }
-    if (!hub_has_room(hub, (3 + of->image.item_count) * HUB_RECORD_BYTES)) {
+    if (!hub_has_room(hub, hub_process_end_room(hub, process))) {
         return STATUS_AGAIN;
     }
     of->image.flags |= RECORD_CANCEL_REQUESTED;

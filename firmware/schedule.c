@@ -138,22 +138,29 @@ static void grant(struct hub *hub, uint32_t phone, uint32_t item) {
     of->start_seq = hub->store.head_seq;
 }
 
+/* True when a lease was granted. */
+static bool lease_one(struct hub *hub, uint32_t phone) {
+    if (hub->phones[phone].state != RECORD_PHONE_READY || hub->phones[phone].item != HUB_NONE) {
+        return false;
+    }
+    uint32_t item = best_for(hub, phone);
+    if (item != HUB_NONE) {
+        grant(hub, phone, item);
+    }
+    return item != HUB_NONE;
+}
+
+/* Goes round again after a grant: an item may have avoided a phone because another, taken since,
+ * was free. */
 void schedule_run(struct hub *hub) {
-    if (!hub->is_unscheduled) {
-        return;
+    while (hub->is_unscheduled) {
+        hub->is_unscheduled = false;
+        for (uint32_t p = 0; p < hub->phone_count; p++) {
+            if (!hub_has_room(hub, HUB_TRANSITION_BYTES)) {
+                hub->is_unscheduled = true;
+                return;
+            }
+            hub->is_unscheduled = lease_one(hub, p) || hub->is_unscheduled;
+        }
     }
-    for (uint32_t p = 0; p < hub->phone_count; p++) {
-        if (hub->phones[p].state != RECORD_PHONE_READY || hub->phones[p].item != HUB_NONE) {
-            continue;
-        }
-        uint32_t item = best_for(hub, p);
-        if (item == HUB_NONE) {
-            continue;
-        }
-        if (!hub_has_room(hub, HUB_TRANSITION_BYTES)) {
-            return;
-        }
-        grant(hub, p, item);
-    }
-    hub->is_unscheduled = false;
 }

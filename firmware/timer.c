@@ -80,11 +80,18 @@ uint64_t timer_next(const struct timer_table *table) {
     return table->count == 0 ? TIMER_NEVER : table->due_ms[table->heap[0]];
 }
 
-bool timer_pop(struct timer_table *table, uint64_t now_ms, uint32_t *owner) {
+bool timer_peek(const struct timer_table *table, uint64_t now_ms, uint32_t *owner) {
     if (table->count == 0 || timer_next(table) > now_ms) {
         return false;
     }
     *owner = table->heap[0];
-    clear(table, *owner);
     return true;
+}
+
+bool timer_pop(struct timer_table *table, uint64_t now_ms, uint32_t *owner) {
+    bool is_due = timer_peek(table, now_ms, owner);
+    if (is_due) {
+        clear(table, *owner);
+    }
+    return is_due;
 }

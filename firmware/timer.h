@@ -28,7 +28,10 @@ uint64_t timer_due(const struct timer_table *table, uint32_t owner);
 /* The earliest deadline; TIMER_NEVER: none. */
 uint64_t timer_next(const struct timer_table *table);
 
-/* Takes the earliest owner whose deadline has come and clears it; false: none. */
+/* The earliest owner whose deadline has come; false: none. */
+bool timer_peek(const struct timer_table *table, uint64_t now_ms, uint32_t *owner);
+
+/* The same, and clears it. */
 bool timer_pop(struct timer_table *table, uint64_t now_ms, uint32_t *owner);
 
 #endif

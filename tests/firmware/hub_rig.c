@@ -1,0 +1,348 @@
+#include "tests/firmware/hub_rig.h"
+
+#include "tests/test.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+extern const struct board board_sim;
+
+/* ---- flash ---- */
+
+static struct rig_flash *of(struct hal_flash *flash) {
+    return (struct rig_flash *)(void *)flash;
+}
+
+static enum status flash_read(struct hal_flash *flash, uint32_t offset, void *target,
+                              uint32_t size) {
+    memcpy(target, of(flash)->cells + offset, size);
+    return STATUS_OK;
+}
+
+static enum status flash_program(struct hal_flash *flash, uint32_t offset, const void *source,
+                                 uint32_t size) {
+    for (uint32_t i = 0; i < size; i++) {
+        assert_int_equal(of(flash)->cells[offset + i], 0xff);
+    }
+    memcpy(of(flash)->cells + offset, source, size);
+    return STATUS_OK;
+}
+
+static enum status flash_erase(struct hal_flash *flash, uint32_t block) {
+    memset(of(flash)->cells + (size_t)block * flash->block_bytes, 0xff, flash->block_bytes);
+    return STATUS_OK;
+}
+
+static enum status flash_sync_start(struct hal_flash *flash) {
+    assert_false(of(flash)->is_syncing);
+    of(flash)->is_syncing = true;
+    return STATUS_OK;
+}
+
+static enum status flash_sync_poll(struct hal_flash *flash) {
+    if (!of(flash)->is_syncing || of(flash)->holds_sync) {
+        return STATUS_AGAIN;
+    }
+    of(flash)->is_syncing = false;
+    return STATUS_OK;
+}
+
+static const struct hal_flash_ops flash_ops = {
+    .read = flash_read,
+    .program = flash_program,
+    .erase = flash_erase,
+    .sync_start = flash_sync_start,
+    .sync_poll = flash_sync_poll,
+};
+
+static void flash_init(struct rig_flash *flash) {
+    flash->base = (struct hal_flash){
+        .ops = &flash_ops,
+        .block_bytes = board_sim.block_bytes,
+        .block_count = board_sim.block_count,
+        .program_bytes = board_sim.program_bytes,
+    };
+    flash->is_syncing = false;
+    flash->holds_sync = false;
+}
+
+/* ---- life ---- */
+
+static struct capability capability_for(enum rig_capability which) {
+    static const char *const names[RIG_CAPABILITIES] = {"work", "once", "long"};
+    struct capability capability = {
+        .attempts_max = which == RIG_LONG ? 20 : 3,
+        .backoff = {.base_ms = which == RIG_LONG ? 0 : 1000, .cap_ms = 8000, .factor = 2},
+        .retryable = ~(UINT32_C(1) << RECORD_CATEGORY_CAPABILITY),
+        .attempt_ms = RIG_ATTEMPT_MS,
+        .action_count = 3,
+        .once_actions = which == RIG_ONCE ? 2 : 0,
+    };
+    memcpy(capability.name, names[which], strlen(names[which]));
+    return capability;
+}
+
+static void load(struct rig *rig) {
+    assert_true(hub_bytes(&board_sim) <= sizeof rig->memory);
+    memset(rig->memory, 0, sizeof rig->memory);
+    hub_init(&rig->hub, &board_sim, rig->memory, &rig->flash.base, 99);
+    rig->hub.stop_grace_ms = RIG_GRACE_MS;
+    for (unsigned c = 0; c < RIG_CAPABILITIES; c++) {
+        struct capability capability = capability_for(c);
+        assert_int_equal(hub_capability_set(&rig->hub, &capability), STATUS_OK);
+    }
+    assert_int_equal(hub_load(&rig->hub, bytes_of("hub"), rig->boot_id, &rig->clock), STATUS_OK);
+    hub_set_clock(&rig->hub, &rig->clock);
+}
+
+void rig_start(struct rig *rig) {
+    static const uint8_t store_id[STORE_ID_BYTES] = {7};
+    memset(rig->flash.cells, 0xff, sizeof rig->flash.cells);
+    flash_init(&rig->flash);
+    memset(rig->memory, 0, sizeof rig->memory);
+    hub_init(&rig->hub, &board_sim, rig->memory, &rig->flash.base, 99);
+    assert_int_equal(store_format(&rig->hub.store, store_id, 1), STATUS_OK);
+    memset(rig->boot_id, 1, sizeof rig->boot_id);
+    rig->clock = (struct hub_clock){.mono_ms = 1000, .wall_ms = 1700000000000, .quality = 2};
+    load(rig);
+    rig_settle(rig);
+}
+
+void rig_restart(struct rig *rig, bool same_boot) {
+    flash_init(&rig->flash);
+    if (!same_boot) {
+        rig->boot_id[0] += 1;
+        rig->clock.mono_ms = 500;
+    }
+    load(rig);
+}
+
+void rig_load_copy(struct rig *copy, const struct rig *from) {
+    *copy = *from;
+    flash_init(&copy->flash);
+    load(copy);
+}
+
+void rig_commit(struct rig *rig) {
+    struct hub *hub = &rig->hub;
+    for (unsigned turn = 0; hub->store.open_records > 0 || hub->store.is_syncing; turn++) {
+        assert_true(turn < 1000);
+        enum status status = hub_commit(hub);
+        assert_true(status == STATUS_OK || status == STATUS_AGAIN);
+        if (rig->flash.holds_sync) {
+            return;
+        }
+        status = hub_poll(hub);
+        assert_true(status == STATUS_OK || status == STATUS_AGAIN);
+    }
+}
+
+void rig_settle(struct rig *rig) {
+    uint64_t head;
+    do {
+        head = hub_head_seq(&rig->hub);
+        hub_step(&rig->hub);
+        rig_commit(rig);
+        rig_check(rig);
+    } while (hub_head_seq(&rig->hub) != head);
+}
+
+void rig_advance(struct rig *rig, uint64_t ms) {
+    rig->clock.mono_ms += ms;
+    rig->clock.wall_ms += rig->clock.wall_ms == 0 ? 0 : ms;
+    hub_set_clock(&rig->hub, &rig->clock);
+    rig_settle(rig);
+}
+
+/* ---- phones ---- */
+
+uint32_t rig_phone(struct rig *rig, const char *id) {
+    uint32_t phone;
+    struct bytes name = {(const uint8_t *)id, strlen(id)};
+    assert_int_equal(
+        hub_phone_identify(&rig->hub, name, bytes_of("slot"), bytes_of("model"), &phone),
+        STATUS_OK);
+    rig_phone_event(rig, phone, PHONE_ON_ATTACHED);
+    rig_phone_event(rig, phone, PHONE_ON_HANDSHAKE);
+    rig_settle(rig);
+    return phone;
+}
+
+void rig_phone_event(struct rig *rig, uint32_t phone, enum phone_event event) {
+    enum status status = hub_phone_event(&rig->hub, phone, event, "why");
+    if (status == STATUS_AGAIN) {
+        rig_commit(rig);
+        status = hub_phone_event(&rig->hub, phone, event, "why");
+    }
+    assert_int_equal(status, STATUS_OK);
+}
+
+/* ---- requests ---- */
+
+enum status rig_accept(struct rig *rig, const struct rig_order *order,
+                       struct hub_accepted *accepted) {
+    static uint8_t inputs[8192];
+    uint8_t key[RECORD_DIGEST_BYTES] = {0};
+    uint8_t body[RECORD_DIGEST_BYTES] = {0};
+    uint64_t phones[16];
+    const struct capability *capability = &rig->hub.capabilities[order->capability];
+    key[0] = order->key == NULL ? 0 : (uint8_t)order->key[0];
+    body[0] = order->body == NULL ? 0 : (uint8_t)order->body[0];
+    memset(inputs, '1', sizeof inputs);
+    struct record_request request = {
+        .process_type = {(const uint8_t *)capability->name, strlen(capability->name)},
+        .system = bytes_of("test"),
+        .target = bytes_of("{}"),
+        .inputs = {inputs, order->input_bytes},
+        .key = {key, order->key == NULL ? 0 : RECORD_DIGEST_BYTES},
+        .body_digest = {body, RECORD_DIGEST_BYTES},
+        .routing = order->phones == NULL ? RECORD_QUEUE : RECORD_GROUP,
+        .priority = order->priority,
+        .not_before_ms = order->not_before_ms,
+        .deadline_ms = order->deadline_ms,
+    };
+    struct hub_order wanted = {
+        .request = &request,
+        .capability = order->capability,
+        .item_count = order->items == 0 ? 1 : order->items,
+    };
+    for (uint32_t i = 0; order->phones != NULL && i < wanted.item_count; i++) {
+        phones[i] = rig->hub.phones[order->phones[i]].number;
+        wanted.phones = phones;
+    }
+    enum status status = hub_accept(&rig->hub, &wanted, accepted);
+    for (unsigned turn = 0; status == STATUS_AGAIN && !rig->keeps_group && turn < 8; turn++) {
+        rig_commit(rig);
+        status = hub_accept(&rig->hub, &wanted, accepted);
+    }
+    return status;
+}
+
+uint32_t rig_submit(struct rig *rig, const struct rig_order *order) {
+    struct hub_accepted accepted;
+    assert_int_equal(rig_accept(rig, order, &accepted), STATUS_OK);
+    assert_false(accepted.is_duplicate);
+    rig_settle(rig);
+    return accepted.process;
+}
+
+void rig_cancel(struct rig *rig, uint32_t process) {
+    enum status status = hub_cancel(&rig->hub, process);
+    if (status == STATUS_AGAIN) {
+        rig_commit(rig);
+        status = hub_cancel(&rig->hub, process);
+    }
+    assert_int_equal(status, STATUS_OK);
+    rig_settle(rig);
+}
+
+/* ---- attempts ---- */
+
+struct hub_start rig_begin(struct rig *rig) {
+    struct hub_start start = {0};
+    assert_true(hub_next_start(&rig->hub, &start));
+    return start;
+}
+
+void rig_assert_no_start(struct rig *rig) {
+    struct hub_start start;
+    assert_false(hub_next_start(&rig->hub, &start));
+}
+
+enum status rig_step(struct rig *rig, const struct hub_start *start) {
+    const struct hub_phone *phone = &rig->hub.phones[start->phone];
+    uint32_t done = phone->item == HUB_NONE ? 0 : rig->hub.items[phone->item].image.actions_done;
+    const struct record_attempt so_far = {.actions_done = done + 1,
+                                          .result = bytes_of("{\"battery\":50}")};
+    enum status status = hub_attempt_step(&rig->hub, start->phone, start->token, &so_far);
+    if (status == STATUS_AGAIN) {
+        rig_commit(rig);
+        status = hub_attempt_step(&rig->hub, start->phone, start->token, &so_far);
+    }
+    return status;
+}
+
+enum status rig_end(struct rig *rig, const struct hub_start *start, enum record_outcome outcome,
+                    enum record_category category) {
+    const struct record_attempt end = {
+        .outcome = (uint8_t)outcome,
+        .category = (uint8_t)category,
+        .has_exit_code = category == RECORD_CATEGORY_EXIT_CODE,
+        .exit_code = 1,
+        .code = bytes_of("code"),
+        .message = bytes_of("how it ended"),
+        .result = bytes_of("{}"),
+    };
+    enum status status = hub_attempt_end(&rig->hub, start->phone, start->token, &end);
+    if (status == STATUS_AGAIN) {
+        rig_commit(rig);
+        status = hub_attempt_end(&rig->hub, start->phone, start->token, &end);
+    }
+    rig_settle(rig);
+    return status;
+}
+
+/* ---- reading ---- */
+
+struct hub_item *rig_item(struct rig *rig, uint32_t process, uint32_t number) {
+    uint32_t item = rig->hub.processes[process].first_item;
+    while (item != HUB_NONE && rig->hub.items[item].number != number) {
+        item = rig->hub.items[item].next_of_process;
+    }
+    assert_true(item != HUB_NONE);
+    return &rig->hub.items[item];
+}
+
+struct hub_process *rig_process(struct rig *rig, uint32_t process) {
+    assert_true(pool_is_used(&rig->hub.process_pool, process));
+    return &rig->hub.processes[process];
+}
+
+void rig_read_history(struct rig *rig, uint32_t process, struct rig_history *history) {
+    struct hub_history walk;
+    struct bytes record;
+    uint32_t where;
+    uint32_t count = 0;
+    memset(history, 0, sizeof *history);
+    hub_history_start(&rig->hub, process, &walk);
+    uint32_t newest = (uint32_t)walk.revision;
+    assert_in_range(newest, 1, RIG_EVENTS_MAX);
+    while (hub_history_next(&rig->hub, &walk, &record, &where) == STATUS_OK) {
+        struct cbor_reader reader;
+        struct record_header header;
+        cbor_reader_init(&reader, record);
+        record_get_header(&reader, &header);
+        assert_false(reader.failed);
+        assert_int_equal(header.revision, newest - count);
+        assert_int_equal(header.path[0], rig->hub.processes[process].number);
+        history->kind[newest - count - 1] = header.kind;
+        history->event[newest - count - 1] = header.event;
+        history->status[newest - count - 1] = header.status;
+        count += 1;
+        assert_int_equal(
+            hub_history_read(&rig->hub, where, header.path[0], header.revision, &record),
+            STATUS_OK);
+    }
+    assert_int_equal(count, newest);
+    history->count = count;
+}
+
+void rig_read_attempt(struct rig *rig, uint32_t process, uint32_t number,
+                      struct record_attempt *attempt) {
+    struct hub_item *item = rig_item(rig, process, number);
+    uint32_t newest = item->first_attempt;
+    assert_true(newest != HUB_NONE);
+    while (rig->hub.attempts[newest].next != HUB_NONE) {
+        newest = rig->hub.attempts[newest].next;
+    }
+    struct record_header header;
+    struct cbor_reader reader;
+    assert_int_equal(
+        hub_read(&rig->hub, (struct store_key){RECORD_ATTEMPT, newest}, &header, &reader),
+        STATUS_OK);
+    record_get_attempt(&reader, attempt);
+    assert_true(cbor_reader_done(&reader));
+}
