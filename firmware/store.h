@@ -7,8 +7,10 @@
  * A record also carries the place of the record before it in its chain (a process's history).
  *
  * The bits on flash are described in docs/store.md. A mount writes nothing; the first commit after
- * it takes a new block. The cleaner copies the newest records out of blocks whose groups upstream
- * has acknowledged, then frees them.
+ * it takes a new block. The cleaner copies the newest records out of the oldest block, once
+ * upstream has acknowledged its groups, then frees it: the blocks in use are one run of the log, so
+ * a missing one is noticed, and wear is even. At most one frame is ever programmed between two
+ * syncs: a damaged frame with a valid one behind it is rot, never a torn write.
  *
  * Memory is the owner's: see struct store_memory. Nothing here allocates, waits or reads a clock.
  */
@@ -22,10 +24,12 @@ enum {
     STORE_KINDS = 8,
     STORE_ID_BYTES = 16,
     STORE_CHAIN_BYTES = 8,
-    STORE_HEADER_BYTES = 96, /* of a block */
-    STORE_FRAME_BYTES = 8,   /* head of a frame */
-    STORE_RECORD_BYTES = 14, /* head of a record in a group */
-    STORE_SPARE_BLOCKS = 3,  /* kept free for the cleaner */
+    STORE_HEADER_BYTES = 128, /* of a block */
+    STORE_FRAME_BYTES = 8,    /* head of a frame */
+    STORE_RECORD_BYTES = 16,  /* head of a record in a group */
+    STORE_TAIL_BYTES = 12,    /* end of a group's frame: chain hash and its CRC */
+    STORE_ALIGN_BYTES = 16,   /* frames begin at multiples of this, or of the program unit */
+    STORE_SPARE_BLOCKS = 3,   /* kept free for the cleaner */
 };
 
 /* The newest record of one object. */
@@ -38,7 +42,7 @@ struct store_slot {
 enum store_block_state {
     STORE_BLOCK_FREE,
     STORE_BLOCK_USED,
-    STORE_BLOCK_LEAVING, /* copied out; free once a later sync has ended */
+    STORE_BLOCK_LEAVING, /* copied out; free once what replaced it is durable */
     STORE_BLOCK_BAD,     /* failed to erase or program: never used again in this run */
 };
 
@@ -47,12 +51,14 @@ struct store_block {
     uint64_t last_seq;   /* highest sequence number of a group in it; 0: none */
     uint32_t live_bytes; /* of newest records, heads included */
     uint32_t erase_count;
-    uint32_t leave_sync; /* LEAVING: the sync that must end first */
-    uint32_t used_bytes;
+    uint32_t nonce;        /* of this use of the block: part of its salt */
+    uint32_t leave_commit; /* LEAVING: the commit that must be durable first */
+    uint32_t used_bytes;   /* where its frames end */
     uint8_t state;
+    bool is_worn; /* failed to program: read and cleaned, but not used again in this run */
 };
 
-/* What the owner lends for the life of the store. */
+/* What the owner lends for the life of the store; needs no values before. */
 struct store_memory {
     struct store_slot *slots;
     uint32_t slot_counts[STORE_KINDS]; /* slots of each kind, one after the other in `slots` */
@@ -60,13 +66,15 @@ struct store_memory {
     uint32_t *order;                   /* one for each block: scratch of the mount */
     uint8_t *group_buffer;             /* frame_bytes */
     uint8_t *copy_buffer;              /* frame_bytes */
-    uint32_t frame_bytes; /* largest frame: a multiple of the program unit, <= half a block */
+    uint32_t frame_bytes; /* largest frame: whole program units, <= half a block, >= 256 */
 };
 
 struct store_stats {
     uint32_t torn_frames;    /* dropped from the log's end at mount */
     uint32_t rotten_frames;  /* damaged elsewhere: acknowledged data is in danger */
-    uint32_t lost_sequences; /* numbers missing between two blocks */
+    uint32_t lost_blocks;    /* that should be there and are not, or not whole */
+    uint64_t lost_sequences; /* numbers missing in the log */
+    uint32_t bad_blocks;     /* failed to erase or program in this run */
     uint64_t bytes_programmed;
     uint64_t bytes_appended;
     uint64_t erases;
@@ -83,19 +91,25 @@ struct store {
     uint64_t head_seq;    /* last sequence number given */
     uint64_t durable_seq; /* highest one that is durable */
     uint64_t acked_seq;   /* highest one upstream has stored; all, when there is no upstream */
+    uint64_t suspect_seq; /* rot took records up to here that cannot be told: see store_read() */
     uint8_t head_chain[STORE_CHAIN_BYTES]; /* over every group up to the last commit */
     uint8_t acked_chain[STORE_CHAIN_BYTES];
-    uint64_t block_sequence; /* of the newest block */
-    uint32_t block;          /* where commits go; block_count: none open */
+    uint64_t block_sequence; /* highest one ever given to a block */
+    uint64_t oldest_known;   /* oldest block in use, as the newest header says */
+    uint32_t newest;         /* block with the highest sequence in use; block_count: none */
+    uint32_t block;          /* where frames go: newest, or block_count: none open */
     uint32_t offset;         /* next free byte in it */
     uint32_t free_count;
-    uint32_t live_bytes;
+    uint32_t leaving_count;
+    uint64_t live_bytes;
+    uint32_t clean_slot; /* the cleaner has looked at the slots before this one */
     uint32_t open_bytes; /* of the group buffer, its frame's head included */
     uint32_t open_records;
     uint64_t committed_seq; /* programmed, perhaps not durable */
-    uint32_t sync_count;    /* syncs started */
+    uint32_t commit_count;  /* groups programmed in this run */
     bool is_syncing;
-    bool has_failed; /* a program or sync failed: no more writes, nothing more is believed */
+    bool
+        has_failed; /* a sync failed, or no block takes data: no more writes, nothing is believed */
     struct store_stats stats;
 };
 
@@ -114,13 +128,14 @@ struct store_record {
 /* Lends flash and memory to a store that is then formatted or mounted. */
 void store_init(struct store *store, struct hal_flash *flash, const struct store_memory *memory);
 
-/* Makes an empty store on flash that holds nothing of value; ends when it is programmed, the
- * caller syncs. Mount it next. */
+/* Makes an empty store: erases every block that holds a store's header. Ends when it is
+ * programmed; the caller syncs, then mounts. FOREIGN: an old header cannot be erased (a file). */
 must_check enum status store_format(struct store *store, const uint8_t id[STORE_ID_BYTES],
                                     uint32_t epoch);
 
-/* Finds every newest record. FOREIGN: another geometry, a newer format, or more objects than this
- * board holds; NOT_FOUND: no store here. Writes nothing. */
+/* Finds every newest record. The caller has synced the flash before, so that whatever is read is
+ * durable. FOREIGN: another geometry, a newer format, or more objects than this board holds;
+ * NOT_FOUND: no store here. Writes nothing; may be called again. */
 must_check enum status store_mount(struct store *store);
 
 /* Bytes that one more record may have, head not counted, in the open group; 0: none. */
@@ -131,30 +146,39 @@ uint32_t store_room(const struct store *store);
 uint64_t store_append(struct store *store, struct store_key key, const struct store_key *previous,
                       struct bytes body);
 
-/* The object is gone: its records are garbage. */
+/* The object is gone: its records are garbage. Nothing is written: until its slot is used again, a
+ * mount may find one of its records, and the owner must see from another one that it is gone. */
 void store_release(struct store *store, struct store_key key);
 
-/* Programs the open group and starts a sync. AGAIN: a sync is running, or nothing is open. FULL:
- * no free block; the group stays open. IO, WORN: failed for good. */
+/* Programs the open group and starts a sync. AGAIN: a sync is running (perhaps one that this call
+ * has started for the cleaner; poll, then commit again), or nothing is open. FULL: no free block,
+ * and nothing to clean before upstream acknowledges more; the group stays open. A block that does
+ * not take the group is retired and another one used. IO: failed for good. */
 must_check enum status store_commit(struct store *store);
 
-/* Ends the running sync: OK (durable_seq moved), AGAIN (running, or none). Else failed for good. */
+/* Ends the running sync: OK (durable_seq has moved, unless it was the cleaner's), AGAIN (running,
+ * or none). Else failed for good. */
 must_check enum status store_poll(struct store *store);
 
 /* Upstream has stored everything up to `seq`, a group's end, whose chain hash is `chain`. */
 void store_acknowledge(struct store *store, uint64_t seq, const uint8_t chain[STORE_CHAIN_BYTES]);
 
-/* Copies at most one block's newest records out and frees it, when blocks run low. */
+/* When blocks run low and no sync is running: copies one frame of newest records out of the oldest
+ * block, if all of its groups are acknowledged, and starts a sync. OK also when there was nothing
+ * to do. IO: failed for good. */
 must_check enum status store_clean(struct store *store);
 
 /* True while a request that needs `bytes` of records fits beside what is live and reserved. */
 bool store_admits(const struct store *store, uint64_t bytes_reserved, uint64_t bytes);
 
-/* Reads the newest record of an object. NOT_FOUND, CORRUPT, TOO_LARGE, IO. */
+/* Reads the newest record of an object. NOT_FOUND, TOO_LARGE, IO. CORRUPT: it is damaged, or rot
+ * took a record that may have been its newest (its sequence number is not above suspect_seq). What
+ * was known last can then still be read with store_read_at(), knowingly. */
 must_check enum status store_read(struct store *store, struct store_key key, uint8_t *buffer,
                                   uint32_t capacity, struct store_record *record);
 
-/* Reads the record at a place. CORRUPT: damaged, or no longer there. */
+/* Reads the record at a place. CORRUPT: damaged, or no longer there. After its block was cleaned
+ * another record may stand there: the caller compares key and contents. */
 must_check enum status store_read_at(struct store *store, uint32_t where, uint8_t *buffer,
                                      uint32_t capacity, struct store_record *record);
 

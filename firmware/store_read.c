@@ -6,7 +6,7 @@
 static enum status fetch(struct store *store, uint32_t where, uint8_t *target, uint32_t bytes) {
     if ((where & STORE_OPEN) != 0) {
         uint32_t at = where & ~STORE_OPEN;
-        check(at + bytes <= store->open_bytes);
+        check(at <= store->open_bytes && bytes <= store->open_bytes - at);
         memcpy(target, store->memory.group_buffer + at, bytes);
         return STATUS_OK;
     }
@@ -33,6 +33,12 @@ static enum status fetch_head(struct store *store, uint32_t where, struct store_
         return status;
     }
     store_get_record_head(bytes, head);
+    if ((where & STORE_OPEN) == 0) {
+        uint32_t salt = store_salt(store, where / store->flash->block_bytes);
+        if (!store_is_head_valid(bytes, salt, offset)) {
+            return STATUS_CORRUPT;
+        }
+    }
     if (limit - offset - STORE_RECORD_BYTES < head->body_bytes) {
         return STATUS_CORRUPT;
     }
@@ -55,10 +61,9 @@ enum status store_read_at(struct store *store, uint32_t where, uint8_t *buffer, 
         return status;
     }
     if ((where & STORE_OPEN) == 0) {
-        uint32_t b = where / store->flash->block_bytes;
-        uint32_t salt = store_salt(store, store->memory.blocks[b].sequence);
+        uint32_t salt = store_salt(store, where / store->flash->block_bytes);
         uint32_t offset = where % store->flash->block_bytes;
-        if (store_record_crc(buffer, head.body_bytes, salt, offset) != head.crc) {
+        if (!store_is_record_valid(buffer, head.body_bytes, salt, offset)) {
             return STATUS_CORRUPT;
         }
     }
@@ -73,6 +78,9 @@ enum status store_read_at(struct store *store, uint32_t where, uint8_t *buffer, 
 enum status store_read(struct store *store, struct store_key key, uint8_t *buffer,
                        uint32_t capacity, struct store_record *record) {
     const struct store_slot *slot = store_slot(store, key);
+    if (slot->seq <= store->suspect_seq && store->suspect_seq > 0) {
+        return STATUS_CORRUPT;
+    }
     if (slot->where == 0) {
         return STATUS_NOT_FOUND;
     }
@@ -81,7 +89,7 @@ enum status store_read(struct store *store, struct store_key key, uint8_t *buffe
     if (status != STATUS_OK) {
         return status;
     }
-    if (found.key.kind != key.kind || found.key.index != key.index) {
+    if (found.key.kind != key.kind || found.key.index != key.index || found.body.size == 0) {
         return STATUS_CORRUPT;
     }
     *record = found;
@@ -121,71 +129,69 @@ static uint32_t find_block(const struct store *store, uint64_t sequence, uint64_
 }
 
 /* Starts reading at the front of a block: its header knows the number of its first group. */
-static enum status enter_block(struct store *store, uint32_t b, struct store_cursor *cursor,
+static enum status enter_block(const struct store *store, uint32_t b, struct store_cursor *cursor,
                                uint64_t *next_seq) {
-    uint8_t bytes[STORE_HEADER_BYTES];
     struct store_header header;
-    enum status status =
-        hal_flash_read(store->flash, b * store->flash->block_bytes, bytes, sizeof bytes);
-    if (status != STATUS_OK) {
-        return status;
+    enum status status = store_read_header(store, b, &header);
+    if (status == STATUS_OK && header.sequence == store->memory.blocks[b].sequence) {
+        cursor->block_sequence = header.sequence;
+        cursor->offset = store_first_offset(store);
+        *next_seq = header.next_seq;
+        return STATUS_OK;
     }
-    if (store_get_header(bytes, &header) != STATUS_OK) {
-        return STATUS_CORRUPT;
-    }
-    cursor->block_sequence = store->memory.blocks[b].sequence;
-    cursor->offset = store_first_offset(store);
-    *next_seq = header.next_seq;
-    return STATUS_OK;
+    return status == STATUS_IO ? STATUS_IO : STATUS_CORRUPT;
 }
 
-/* Checks a group that was read whole and counts its records. False: damaged. */
-static bool open_group(const struct store *store, const uint8_t *frame, uint32_t bytes,
-                       const struct store_cursor *cursor, struct store_group *group) {
-    uint32_t salt = store_salt(store, cursor->block_sequence);
-    uint32_t at = STORE_FRAME_BYTES;
-    uint32_t end = bytes - STORE_CHAIN_BYTES;
-    group->record_count = 0;
-    while (at < end) {
-        struct store_record_head head;
-        if (end - at < STORE_RECORD_BYTES) {
-            return false;
-        }
-        store_get_record_head(frame + at, &head);
-        if (end - at - STORE_RECORD_BYTES < head.body_bytes ||
-            store_record_crc(frame + at, head.body_bytes, salt, cursor->offset + at) != head.crc) {
-            return false;
-        }
-        group->record_count += 1;
-        at += STORE_RECORD_BYTES + head.body_bytes;
+/* Checks a group that was read whole and counts its records. */
+static bool open_group(const uint8_t *frame, const struct store_frame *head, uint32_t salt,
+                       uint32_t offset, struct store_group *group) {
+    struct store_walk walk;
+    if (!store_is_frame_intact(frame, head, salt, offset)) {
+        return false;
     }
-    group->records = (struct bytes){frame + STORE_FRAME_BYTES, end - STORE_FRAME_BYTES};
-    memcpy(group->chain, frame + end, STORE_CHAIN_BYTES);
+    group->record_count = 0;
+    store_walk_init(&walk, frame, head, salt, offset);
+    while (store_walk_next(&walk)) {
+        group->record_count += 1;
+    }
+    group->records = (struct bytes){frame + STORE_FRAME_BYTES, walk.end - STORE_FRAME_BYTES};
+    memcpy(group->chain, frame + walk.end, STORE_CHAIN_BYTES);
     return true;
 }
 
-/* Reads the frame at the cursor. AGAIN: the block has no more. */
-static enum status read_frame(struct store *store, uint32_t b, const struct store_cursor *cursor,
-                              struct bytes *target, struct store_frame *frame) {
-    if (cursor->offset >= store->memory.blocks[b].used_bytes) {
+struct frame_place {
+    uint32_t block;
+    uint32_t offset;
+    uint32_t salt;
+    uint8_t *buffer;
+    uint32_t capacity;
+};
+
+/* Reads the frame at a place. AGAIN: the block has no more. */
+static enum status read_frame(struct store *store, const struct frame_place *place,
+                              struct store_frame *frame) {
+    uint32_t end = store->memory.blocks[place->block].used_bytes;
+    uint32_t where = place->block * store->flash->block_bytes + place->offset;
+    if (place->offset >= end) {
         return STATUS_AGAIN;
     }
-    uint8_t *buffer = (uint8_t *)(uintptr_t)target->data;
-    uint32_t where = b * store->flash->block_bytes + cursor->offset;
-    enum status status = hal_flash_read(store->flash, where, buffer, STORE_FRAME_BYTES);
+    if (place->capacity < STORE_FRAME_BYTES) {
+        return STATUS_TOO_LARGE;
+    }
+    enum status status = hal_flash_read(store->flash, where, place->buffer, STORE_FRAME_BYTES);
     if (status != STATUS_OK) {
         return status;
     }
-    uint32_t salt = store_salt(store, cursor->block_sequence);
-    if (!store_get_frame(buffer, frame, salt, cursor->offset)) {
+    if (!store_get_frame(place->buffer, frame, place->salt, place->offset) ||
+        frame->bytes > end - place->offset - STORE_FRAME_BYTES) {
         return STATUS_CORRUPT;
     }
     uint32_t bytes = STORE_FRAME_BYTES + frame->bytes;
-    if (bytes > target->size) {
-        return STATUS_TOO_LARGE;
+    if (frame->type == STORE_FRAME_COPY) {
+        return STATUS_OK; /* only skipped */
     }
-    target->size = bytes;
-    return hal_flash_read(store->flash, where, buffer, bytes);
+    return bytes > place->capacity ? STATUS_TOO_LARGE
+                                   : hal_flash_read(store->flash, where, place->buffer, bytes);
 }
 
 enum status store_next_group(struct store *store, struct store_cursor *cursor, uint8_t *buffer,
@@ -200,30 +206,32 @@ enum status store_next_group(struct store *store, struct store_cursor *cursor, u
     if (store->memory.blocks[b].sequence != at.block_sequence) {
         status = enter_block(store, b, &at, &next_seq);
     }
+    uint32_t salt = store_salt(store, b);
     while (status == STATUS_OK) {
-        struct bytes target = {buffer, capacity};
+        struct frame_place place = {b, at.offset, salt, buffer, capacity};
         struct store_frame frame;
-        status = read_frame(store, b, &at, &target, &frame);
+        status = read_frame(store, &place, &frame);
         if (status != STATUS_OK) {
             break;
         }
-        bool is_group = frame.type == STORE_FRAME_GROUP;
-        if (is_group && !open_group(store, buffer, (uint32_t)target.size, &at, group)) {
-            return STATUS_CORRUPT;
-        }
-        uint32_t unit = store->flash->program_bytes;
-        at.offset += ((uint32_t)target.size + unit - 1) / unit * unit;
-        if (!is_group) {
+        at.offset += store_padded(store, STORE_FRAME_BYTES + frame.bytes);
+        if (frame.type == STORE_FRAME_COPY) {
             continue;
         }
-        group->first_seq = next_seq;
-        next_seq += group->record_count;
+        struct store_group found;
+        if (!open_group(buffer, &frame, salt, place.offset, &found) ||
+            frame.seq_low != (uint16_t)next_seq) {
+            return STATUS_CORRUPT;
+        }
+        found.first_seq = next_seq;
+        next_seq += found.record_count;
         if (next_seq - 1 > store->durable_seq) {
             return STATUS_AGAIN;
         }
         if (next_seq - 1 > at.seq) {
             at.seq = next_seq - 1;
             *cursor = at;
+            *group = found;
             return STATUS_OK;
         }
     }

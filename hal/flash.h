@@ -25,6 +25,7 @@ struct hal_flash {
     uint32_t block_bytes; /* erased together; the whole device stays below 2 GiB */
     uint32_t block_count;
     uint32_t program_bytes; /* program offset and size are multiples of this */
+    bool verify;            /* read back what was programmed: the part may lose it silently */
 };
 
 must_check static inline enum status hal_flash_read(struct hal_flash *flash, uint32_t offset,

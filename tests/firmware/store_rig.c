@@ -31,7 +31,7 @@ uint32_t rig_body(uint32_t number, uint32_t object, uint32_t body_max, uint8_t *
     uint32_t mixed = number * 2654435761u + object;
     uint32_t size = 8 + (mixed >> 8) % (body_max - 7);
     for (uint32_t i = 0; i < size; i++) {
-        body[i] = i < 4 ? (uint8_t)(number >> (8 * i)) : (uint8_t)(mixed * (i + 1) >> 16);
+        body[i] = (uint8_t)(i < 4 ? number >> (8 * i) : mixed * (i + 1) >> 16);
     }
     body[4] = (uint8_t)object;
     return size;
@@ -64,13 +64,17 @@ void rig_append(struct rig *rig, uint32_t object) {
     uint64_t seq =
         store_append(&rig->store, key, has_previous ? &key : NULL, (struct bytes){body, size});
     rig->pending[rig->pending_count] =
-        (struct rig_pending){seq, object, rig->number, rig->group + 1};
+        (struct rig_pending){seq, object, rig->number, rig->group + 1, false};
     rig->pending_count += 1;
 }
 
 void rig_release(struct rig *rig, uint32_t object) {
     store_release(&rig->store, rig_key(object));
     rig->is_released[object] = true;
+    for (uint32_t i = 0; i < rig->pending_count; i++) {
+        struct rig_pending *record = &rig->pending[i];
+        record->was_released = record->was_released || record->object == object;
+    }
 }
 
 /* What the chain must be after the open group, computed here once more. */
@@ -125,7 +129,7 @@ static void settle_model(struct rig *rig, uint64_t seq) {
         if (record->seq <= seq) {
             rig->newest[record->object] = record->number;
             rig->seqs[record->object] = record->seq;
-            rig->is_released[record->object] = false;
+            rig->is_released[record->object] = record->was_released;
         } else {
             rig->pending[kept] = *record;
             kept += 1;

@@ -36,6 +36,7 @@ struct rig_pending {
     uint32_t object;
     uint32_t number;
     uint32_t group;
+    bool was_released;
 };
 
 /* A group that was committed and is not known to be durable. */
