@@ -1,0 +1,87 @@
+/* api.h - the hub's HTTP API (SPEC.md sections 4 and 5; docs/api.md).
+ *
+ * Nothing is told before it is durable: an answer to a change waits for the change's group, and a
+ * process whose newest record is not durable yet is shown when it is. */
+#ifndef HOST_HUBD_API_H
+#define HOST_HUBD_API_H
+
+#include "host/hubd/executor.h"
+#include "host/hubd/uplink.h"
+#include "host/shared/http_server.h"
+#include "host/shared/json.h"
+#include "host/shared/token.h"
+
+enum {
+    API_CONNECTIONS = 1100,
+    API_BODY_BYTES = 65536,
+    API_OUTPUT_BYTES = 131072,
+    API_STREAMS = 1024,
+    API_STREAM_MS = 25000,
+    API_TOKENS = 4096, /* of one JSON body */
+};
+
+/* A connection whose answer waits until a record is durable. */
+struct api_wait {
+    struct http_connection *connection;
+    struct http_request request; /* to be handled again, when it could not be the first time */
+    uint64_t seq;
+    uint64_t number; /* of the process to answer with */
+    enum { API_WAIT_ACCEPTED, API_WAIT_CANCELLED, API_WAIT_AGAIN } kind;
+    bool is_duplicate;
+    bool differs;
+    uint8_t status; /* of a duplicate whose process is gone */
+};
+
+struct api_stream {
+    struct http_connection *connection; /* NULL: free */
+    uint64_t number;
+    uint64_t last_id;
+    uint64_t opened_ms;
+    bool is_blocked; /* the client does not take more for now */
+};
+
+struct api {
+    struct hub *hub;
+    struct executor *executor;
+    struct phones *phones;
+    const struct uplink *uplink;
+    const struct token_table *tokens;
+    struct http_server server;
+    struct api_wait waits[API_CONNECTIONS];
+    uint32_t wait_count;
+    struct api_stream streams[API_STREAMS];
+    uint32_t stream_count;
+    uint64_t now_ms;
+    uint64_t started_ms;
+    bool is_ready;
+    jsmntok_t json_tokens[API_TOKENS];
+    char scratch[API_OUTPUT_BYTES]; /* one event, or one synthesised member */
+};
+
+struct api_parts {
+    struct hub *hub;
+    struct executor *executor;
+    struct phones *phones;
+    const struct uplink *uplink;
+    const struct token_table *tokens;
+    struct loop *loop;
+    void *memory; /* of the server: API_SERVER_BYTES, zeroed */
+};
+
+#define API_SERVER_BYTES(stream_bytes)                                                             \
+    HTTP_SERVER_BYTES(API_CONNECTIONS, stream_bytes, API_BODY_BYTES, API_OUTPUT_BYTES)
+
+void api_init(struct api *api, const struct api_parts *parts, uint32_t stream_bytes);
+
+/* Called when a sync has ended and before the next group is submitted: exactly then, what is not
+ * in the open group is durable. Answers, and feeds the streams. */
+void api_release(struct api *api);
+
+/* Called after a group was submitted: handles again what had no room. */
+void api_retry(struct api *api);
+
+/* Once in every turn of the loop. */
+void api_step(struct api *api, uint64_t now_ms);
+uint64_t api_deadline_ms(const struct api *api);
+
+#endif

@@ -1,0 +1,404 @@
+/* What readers see: processes, phones, slots, capabilities. */
+#include "host/hubd/api_internal.h"
+
+#include "host/shared/http_target.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- one process ---- */
+
+/* Brings items and attempts of one process, one at a time, to the writer of its JSON. */
+struct source {
+    struct api *api;
+    uint32_t process;
+};
+
+static bool bring_request(void *owner, struct record_request *request) {
+    const struct source *source = owner;
+    struct record_header header;
+    struct cbor_reader reader;
+    const struct store_key key = {RECORD_REQUEST, source->process};
+    if (hub_read(source->api->hub, key, &header, &reader) != STATUS_OK) {
+        return false;
+    }
+    record_get_request(&reader, request);
+    return cbor_reader_done(&reader);
+}
+
+static struct record_time item_updated(struct hub *hub, uint32_t item) {
+    struct record_header header;
+    struct cbor_reader reader;
+    enum status status = hub_read(hub, (struct store_key){RECORD_ITEM, item}, &header, &reader);
+    return status == STATUS_OK ? header.time : (struct record_time){0};
+}
+
+static bool bring_item(void *owner, uint32_t index, struct process_json_item *item) {
+    const struct source *source = owner;
+    struct hub *hub = source->api->hub;
+    uint32_t at = hub->processes[source->process].first_item;
+    for (uint32_t i = 0; i < index && at != HUB_NONE; i++) {
+        at = hub->items[at].next_of_process;
+    }
+    if (at == HUB_NONE) {
+        return false;
+    }
+    const struct hub_item *of = &hub->items[at];
+    *item = (struct process_json_item){
+        .number = of->number,
+        .image = of->image,
+        .updated = item_updated(hub, at),
+        .progress_percent = of->progress_percent,
+    };
+    uint32_t phone = of->image.phone == 0 ? HUB_NONE : hub_phone_by_number(hub, of->image.phone);
+    if (phone != HUB_NONE) {
+        item->phone = api_text(hub->phones[phone].id);
+        item->step = executor_step_name(source->api->executor, phone);
+    }
+    return true;
+}
+
+static bool read_attempt(struct hub *hub, uint32_t item, uint32_t attempt,
+                         struct process_json_attempt *result) {
+    struct record_header header;
+    struct cbor_reader reader;
+    if (hub_read(hub, (struct store_key){RECORD_ATTEMPT, attempt}, &header, &reader) != STATUS_OK) {
+        return false;
+    }
+    result->item = hub->items[item].number;
+    result->number = hub->attempts[attempt].number;
+    record_get_attempt(&reader, &result->image);
+    return cbor_reader_done(&reader);
+}
+
+static bool bring_attempt(void *owner, uint32_t index, struct process_json_attempt *attempt) {
+    const struct source *source = owner;
+    struct hub *hub = source->api->hub;
+    uint32_t left = index;
+    for (uint32_t item = hub->processes[source->process].first_item; item != HUB_NONE;
+         item = hub->items[item].next_of_process) {
+        for (uint32_t a = hub->items[item].first_attempt;
+             a != HUB_NONE && !hub->items[item].image.superseded; a = hub->attempts[a].next) {
+            if (left == 0) {
+                return read_attempt(hub, item, a, attempt);
+            }
+            left -= 1;
+        }
+    }
+    return false;
+}
+
+void api_write_process(struct api *api, struct json_writer *writer, uint32_t process) {
+    const struct hub *hub = api->hub;
+    const struct hub_process *of = &hub->processes[process];
+    struct source source = {api, process};
+    const struct process_view view = {
+        .id = api_process_id(hub, of->number),
+        .process = of->image,
+        .counts = of->counts,
+        .updated = of->updated,
+        .revision = of->revision,
+        .clock = api_clock(hub),
+        .source = {.owner = &source,
+                   .request = bring_request,
+                   .item = bring_item,
+                   .attempt = bring_attempt},
+    };
+    json_write_begin_object(writer, NULL);
+    process_json_members(writer, &view);
+    json_write_end_object(writer);
+}
+
+void api_get_process(const struct api_call *call) {
+    uint32_t process = api_process_of(call);
+    if (process != HUB_NONE) {
+        struct json_writer writer = api_begin_json(call);
+        api_write_process(call->api, &writer, process);
+        api_end_json(call, 200, &writer);
+    }
+}
+
+/* ---- the list ---- */
+
+struct filter {
+    char status[24];
+    char type[RECORD_ID_MAX + 1];
+    char phone[RECORD_ID_MAX + 1];
+    char failed[8];
+    uint64_t limit;
+    uint64_t before; /* only processes with a smaller number */
+};
+
+static bool read_text(const struct api_call *call, const char *name, char *text, size_t capacity) {
+    enum status status = http_target_value(call->request->query, name, text, capacity);
+    if (status == STATUS_NOT_FOUND) {
+        text[0] = '\0';
+    }
+    return status == STATUS_OK || status == STATUS_NOT_FOUND;
+}
+
+static bool read_number(const struct api_call *call, const char *name, uint64_t max,
+                        uint64_t *value) {
+    char text[24];
+    if (!read_text(call, name, text, sizeof text)) {
+        return false;
+    }
+    return text[0] == '\0' || config_integer(text, 1, max, value) == STATUS_OK;
+}
+
+static bool read_filter(const struct api_call *call, struct filter *filter) {
+    *filter = (struct filter){.limit = 50, .before = UINT64_MAX};
+    return read_text(call, "status", filter->status, sizeof filter->status) &&
+           read_text(call, "type", filter->type, sizeof filter->type) &&
+           read_text(call, "phone", filter->phone, sizeof filter->phone) &&
+           read_text(call, "failed", filter->failed, sizeof filter->failed) &&
+           read_number(call, "limit", 200, &filter->limit) &&
+           read_number(call, "cursor", INT64_MAX, &filter->before);
+}
+
+static const char *type_of(const struct hub *hub, const struct hub_process *process) {
+    return process->capability == HUB_NONE ? "" : hub->capabilities[process->capability].name;
+}
+
+/* The phone of the newest lease, as far as the tables know it. */
+static const char *phone_of(const struct hub *hub, const struct hub_process *process) {
+    const char *phone = "";
+    for (uint32_t item = process->first_item; item != HUB_NONE;
+         item = hub->items[item].next_of_process) {
+        const struct record_item *image = &hub->items[item].image;
+        uint64_t number = image->phone != 0 ? image->phone : image->target_phone;
+        uint32_t row = number == 0 ? HUB_NONE : hub_phone_by_number(hub, number);
+        phone = row == HUB_NONE ? phone : hub->phones[row].id;
+    }
+    return phone;
+}
+
+static bool matches(const struct hub *hub, const struct hub_process *process,
+                    const struct filter *filter) {
+    const struct process_names names = process_status_names(process->status, &process->counts);
+    bool has_failed = process->status == PROCESS_PARTIAL ||
+                      process->status == PROCESS_DEAD_LETTER ||
+                      process->status == PROCESS_NO_TARGET;
+    return (filter->status[0] == '\0' || strcmp(filter->status, names.status) == 0 ||
+            strcmp(filter->status, names.internal) == 0 ||
+            strcmp(filter->status, names.state) == 0) &&
+           (filter->type[0] == '\0' || strcmp(filter->type, type_of(hub, process)) == 0) &&
+           (filter->phone[0] == '\0' || strcmp(filter->phone, phone_of(hub, process)) == 0) &&
+           (filter->failed[0] == '\0' || has_failed);
+}
+
+/* The matching process with the largest number below `before`. */
+static uint32_t next_match(const struct hub *hub, const struct filter *filter, uint64_t before) {
+    uint32_t best = HUB_NONE;
+    for (uint32_t p = 0; p < hub->process_pool.touched; p++) {
+        const struct hub_process *process = &hub->processes[p];
+        if (pool_is_used(&hub->process_pool, p) && process->number < before &&
+            (best == HUB_NONE || process->number > hub->processes[best].number) &&
+            matches(hub, process, filter)) {
+            best = p;
+        }
+    }
+    return best;
+}
+
+static void write_row(struct api *api, struct json_writer *writer, uint32_t process) {
+    struct hub *hub = api->hub;
+    const struct hub_process *of = &hub->processes[process];
+    const struct process_clock clock = api_clock(hub);
+    struct source source = {api, process};
+    struct record_request request = {0};
+    (void)bring_request(&source, &request);
+    uint32_t attempts = 0;
+    for (uint32_t item = of->first_item; item != HUB_NONE;
+         item = hub->items[item].next_of_process) {
+        uint32_t attempt = hub->items[item].image.attempt;
+        attempts = attempt > attempts ? attempt : attempts;
+    }
+    const struct process_row row = {
+        .id = api_process_id(hub, of->number),
+        .process_type = request.process_type,
+        .request_id = request.request_id,
+        .status = of->status,
+        .is_in_review = of->counts.in_review > 0,
+        .phone = api_text(phone_of(hub, of)),
+        .attempts = attempts,
+        .created_ms = process_time_ms(&clock, &of->image.created),
+        .updated_ms = process_time_ms(&clock, &of->updated),
+        .finished_ms = process_time_ms(&clock, &of->image.finished),
+    };
+    json_write_begin_object(writer, NULL);
+    process_row_members(writer, &row);
+    json_write_end_object(writer);
+}
+
+/* The first row that is not durable yet makes the whole page wait; 0: none. */
+static uint64_t awaited_seq(const struct hub *hub, const struct filter *filter) {
+    uint64_t before = filter->before;
+    for (uint64_t i = 0; i < filter->limit; i++) {
+        uint32_t process = next_match(hub, filter, before);
+        if (process == HUB_NONE) {
+            return 0;
+        }
+        uint64_t seq = store_slot(&hub->store, hub->processes[process].tail)->seq;
+        if (seq > hub_durable_seq(hub)) {
+            return seq;
+        }
+        before = hub->processes[process].number;
+    }
+    return 0;
+}
+
+void api_list_processes(const struct api_call *call) {
+    struct api *api = call->api;
+    struct filter filter;
+    if (!read_filter(call, &filter)) {
+        api_refuse(call, 400, "malformed_query",
+                   "expected status, type, phone, failed, limit (1 to 200) and cursor");
+        return;
+    }
+    uint64_t awaited = awaited_seq(api->hub, &filter);
+    if (awaited != 0) {
+        api_wait_again(call, awaited);
+        return;
+    }
+    struct json_writer writer = api_begin_json(call);
+    json_write_begin_object(&writer, NULL);
+    json_write_begin_array(&writer, "processes");
+    uint64_t before = filter.before;
+    uint32_t process = next_match(api->hub, &filter, before);
+    for (uint64_t i = 0; i < filter.limit && process != HUB_NONE; i++) {
+        write_row(api, &writer, process);
+        before = api->hub->processes[process].number;
+        process = next_match(api->hub, &filter, before);
+    }
+    json_write_end_array(&writer);
+    if (process != HUB_NONE) {
+        char cursor[24];
+        snprintf(cursor, sizeof cursor, "%llu", (unsigned long long)before);
+        json_write_string(&writer, "next_cursor", cursor);
+    } else {
+        json_write_null(&writer, "next_cursor");
+    }
+    json_write_end_object(&writer);
+    api_end_json(call, 200, &writer);
+}
+
+/* ---- phones ---- */
+
+static void write_phone(struct api *api, struct json_writer *writer, uint32_t phone) {
+    const struct hub *hub = api->hub;
+    const struct hub_phone *of = &hub->phones[phone];
+    json_write_begin_object(writer, NULL);
+    json_write_string(writer, "phone_id", of->id);
+    json_write_string(writer, "hub_id", hub->hub_id);
+    json_write_string(writer, "state", record_phone_state_name(of->state));
+    process_member_text(writer, "reason", api_text(of->reason));
+    json_write_string(writer, "slot", of->slot);
+    process_member_text(writer, "model", api_text(of->model));
+    if (of->item == HUB_NONE) {
+        json_write_null(writer, "item_id");
+        json_write_null(writer, "process_id");
+    } else {
+        const struct hub_item *item = &hub->items[of->item];
+        struct process_id id = api_process_id(hub, hub->processes[item->process].number);
+        process_member_id(writer, "process_id", &id);
+        id.item = item->number;
+        process_member_id(writer, "item_id", &id);
+        json_write_uint(writer, "progress_percent", item->progress_percent);
+    }
+    json_write_end_object(writer);
+}
+
+void api_get_phones(const struct api_call *call) {
+    const struct hub *hub = call->api->hub;
+    struct json_writer writer = api_begin_json(call);
+    json_write_begin_object(&writer, NULL);
+    json_write_begin_array(&writer, "phones");
+    for (uint32_t p = 0; p < hub->phone_count; p++) {
+        if (hub->phones[p].number != 0) {
+            write_phone(call->api, &writer, p);
+        }
+    }
+    json_write_end_array(&writer);
+    json_write_end_object(&writer);
+    api_end_json(call, 200, &writer);
+}
+
+void api_get_phone(const struct api_call *call) {
+    uint32_t phone = hub_phone_find(call->api->hub, call->id);
+    if (phone == HUB_NONE) {
+        api_refuse(call, 404, "not_found", "this hub has never seen a phone of this id");
+        return;
+    }
+    struct json_writer writer = api_begin_json(call);
+    write_phone(call->api, &writer, phone);
+    api_end_json(call, 200, &writer);
+}
+
+void api_get_slots(const struct api_call *call) {
+    const struct phones *phones = call->api->phones;
+    struct json_writer writer = api_begin_json(call);
+    json_write_begin_object(&writer, NULL);
+    json_write_begin_array(&writer, "slots");
+    for (uint32_t i = 0; i < phones->line_count; i++) {
+        const struct phone_line *line = &phones->lines[i];
+        const char *reason = line->link.reason == NULL ? "" : line->link.reason;
+        json_write_begin_object(&writer, NULL);
+        json_write_string(&writer, "slot", line->slot);
+        json_write_string(&writer, "connection", phone_link_state_name(line->link.state));
+        process_member_text(&writer, "reason", api_text(reason));
+        process_member_text(
+            &writer, "phone_id",
+            api_text(line->is_identified ? phones->hub->phones[line->phone].id : ""));
+        json_write_end_object(&writer);
+    }
+    json_write_end_array(&writer);
+    json_write_end_object(&writer);
+    api_end_json(call, 200, &writer);
+}
+
+/* ---- capabilities ---- */
+
+static void write_capability(const struct api *api, struct json_writer *writer, uint32_t index) {
+    static const char *const routings[RECORD_ROUTING_COUNT] = {"direct", "queue", "group"};
+    const struct capability *of = &api->hub->capabilities[index];
+    json_write_begin_object(writer, NULL);
+    json_write_string(writer, "name", of->name);
+    json_write_begin_array(writer, "routing");
+    for (unsigned i = 0; i < RECORD_ROUTING_COUNT; i++) {
+        if ((of->routings >> i & 1u) != 0) {
+            json_write_string(writer, NULL, routings[i]);
+        }
+    }
+    json_write_end_array(writer);
+    json_write_bool(writer, "unattended", of->is_permitted && of->is_live_verified);
+    json_write_uint(writer, "priority", of->priority);
+    json_write_uint(writer, "attempts_max", of->attempts_max);
+    json_write_uint(writer, "attempt_seconds", of->attempt_ms / 1000);
+    json_write_begin_array(writer, "retry_on");
+    for (unsigned c = 1; c < RECORD_CATEGORY_COUNT; c++) {
+        if ((of->retryable >> c & 1u) != 0) {
+            json_write_string(writer, NULL, record_category_name(c));
+        }
+    }
+    json_write_end_array(writer);
+    json_write_begin_array(writer, "actions");
+    for (uint32_t a = 0; a < api->executor->lists[index].count; a++) {
+        json_write_string(writer, NULL, api->executor->lists[index].actions[a].name);
+    }
+    json_write_end_array(writer);
+    json_write_bool(writer, "retired", of->is_retired);
+    json_write_end_object(writer);
+}
+
+void api_get_capabilities(const struct api_call *call) {
+    struct json_writer writer = api_begin_json(call);
+    json_write_begin_object(&writer, NULL);
+    json_write_begin_array(&writer, "capabilities");
+    for (uint32_t c = 0; c < call->api->hub->capability_count; c++) {
+        write_capability(call->api, &writer, c);
+    }
+    json_write_end_array(&writer);
+    json_write_end_object(&writer);
+    api_end_json(call, 200, &writer);
+}
