@@ -314,7 +314,8 @@ static bool begin_action(struct reader *reader, const struct config_item *item,
 
 static bool visit(void *owner, const struct config_item *item, struct config_error *error) {
     struct reader *reader = owner;
-    bool is_action = strcmp(item->section, "action") == 0;
+    const char *rest;
+    bool is_action = starts_with(item->section, "action.", &rest);
     if (!is_action && strcmp(item->section, "capability") != 0) {
         return config_refuse(error, item, "[capability] or [action.NAME]");
     }

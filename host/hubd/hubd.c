@@ -6,6 +6,7 @@
 #include "host/hubd/capability_file.h"
 #include "host/hubd/settings.h"
 #include "host/shared/cli.h"
+#include "host/shared/http_tls.h"
 #include "host/shared/log.h"
 
 #include <errno.h>
@@ -45,6 +46,8 @@ struct daemon {
     struct adb_key key;
     bool has_key;
     struct tls_config_pair upstream_tls;
+    struct tls_config_pair api_tls;
+    struct http_tls api_acceptor;
     struct loop_source signals;
     struct loop_source sync;
     int listeners[SETTINGS_LISTENERS];
@@ -59,7 +62,7 @@ enum { HUB_MEMORY_BYTES = 192 << 20 };
 
 static struct daemon hubd;
 static _Alignas(4096) uint8_t hub_memory[HUB_MEMORY_BYTES];
-static _Alignas(4096) uint8_t api_memory[API_SERVER_BYTES(0)];
+static _Alignas(4096) uint8_t api_memory[API_SERVER_BYTES(sizeof(struct http_tls_stream))];
 static struct phone_line phone_lines[PHONES_MAX];
 static struct attempt attempts[256];
 static struct action_list action_lists[128];
@@ -309,6 +312,28 @@ static void load_upstream_tls(struct daemon *daemon, bool is_start) {
     }
 }
 
+/* Where the API has a certificate, TCP listeners speak TLS; a Unix socket never needs it. */
+static void load_api_tls(struct daemon *daemon, bool is_start) {
+    char reason[TLS_REASON_SIZE];
+    const struct tls_settings tls = {
+        .role = TLS_SERVER,
+        .cert_path = daemon->settings.api_cert,
+        .key_path = daemon->settings.api_key,
+    };
+    if (daemon->settings.api_cert[0] == '\0') {
+        return;
+    }
+    enum status status = tls_config_pair_load(&daemon->api_tls, &tls, reason);
+    if (status != STATUS_OK && is_start) {
+        die(EXIT_USAGE, "[api] %s", reason);
+    }
+    if (status != STATUS_OK) {
+        log_error("certificates_not_reloaded reason=%s", reason);
+    } else if (is_start) {
+        http_tls_init(&daemon->api_acceptor, &daemon->api_tls);
+    }
+}
+
 static void load_adb_key(struct daemon *daemon) {
     char path[SETTINGS_PATH_BYTES + 32];
     char comment[RECORD_ID_MAX + 16];
@@ -335,9 +360,11 @@ static void open_listeners(struct daemon *daemon) {
         struct tcp_address address;
         int fd = -1;
         check(tcp_parse(daemon->settings.listen[i], &address) == STATUS_OK);
+        bool is_tls = daemon->settings.api_cert[0] != '\0' && !tcp_is_unix(&address);
         enum status status = tcp_listen(&fd, &address);
         if (status == STATUS_OK) {
-            status = http_server_listen(&daemon->api.server, fd, NULL);
+            status = http_server_listen(&daemon->api.server, fd,
+                                        is_tls ? &daemon->api_acceptor.acceptor : NULL);
         }
         if (status != STATUS_OK) {
             die(1, "[api] listen: %s: %s (%s)", daemon->settings.listen[i], status_text(status),
@@ -380,6 +407,7 @@ static void reload(struct daemon *daemon) {
     daemon->wants_reload = false;
     load_tokens(daemon, false);
     load_upstream_tls(daemon, false);
+    load_api_tls(daemon, false);
     uplink_reconnect(&daemon->uplink);
     if (!load_capabilities(daemon, &error)) {
         log_error("capabilities_not_reloaded reason=%s", error.text);
@@ -526,6 +554,7 @@ static void start(struct daemon *daemon) {
     raise_descriptor_limit();
     load_tokens(daemon, true);
     load_upstream_tls(daemon, true);
+    load_api_tls(daemon, true);
     load_adb_key(daemon);
     open_store(daemon);
     if (!load_capabilities(daemon, &error)) {
@@ -554,7 +583,7 @@ static void start(struct daemon *daemon) {
         .loop = &daemon->loop,
         .memory = api_memory,
     };
-    api_init(&daemon->api, &parts, 0);
+    api_init(&daemon->api, &parts, sizeof(struct http_tls_stream));
     daemon->api.started_ms = loop_now_ms();
     open_listeners(daemon);
     daemon->api.is_ready = true;
@@ -565,6 +594,7 @@ static void check_config(struct daemon *daemon) {
     struct config_error error;
     load_tokens(daemon, true);
     load_upstream_tls(daemon, true);
+    load_api_tls(daemon, true);
     static struct hal_flash no_flash = {
         .block_bytes = 131072, .block_count = 16, .program_bytes = 4096};
     hub_init(&daemon->hub, daemon->settings.board, hub_memory, &no_flash, 1);
@@ -577,7 +607,7 @@ static void check_config(struct daemon *daemon) {
 
 int main(int argc, char **argv) {
     const char *config = NULL;
-    const char *level_text = "info";
+    const char *level_text = NULL;
     bool only_check = false;
     const struct cli_option options[] = {
         {.name = "config",
@@ -599,7 +629,7 @@ int main(int argc, char **argv) {
         .options = options,
         .option_count = array_count(options),
     };
-    enum log_level level;
+    enum log_level level = LOG_INFO;
     struct config_error error;
     cli_start(&cli, &argc, argv);
     if (argc > 1) {
@@ -608,7 +638,7 @@ int main(int argc, char **argv) {
     if (config == NULL) {
         cli_refuse(&cli, "expected --config FILE");
     }
-    if (!log_parse_level(level_text, &level)) {
+    if (level_text != NULL && !log_parse_level(level_text, &level)) {
         cli_refuse(&cli, "expected --log-level error, warn, info or debug");
     }
     log_start(level);
