@@ -165,7 +165,7 @@ static enum status make_room(struct store *store) {
     if (store->free_count + store->leaving_count <= STORE_CLEANER_BLOCKS) {
         return STATUS_FULL;
     }
-    return store_open_block(store);
+    return store_open_block(store, true);
 }
 
 enum status store_start_sync(struct store *store) {
@@ -189,7 +189,7 @@ static enum status program_group(struct store *store) {
             return STATUS_OK;
         }
         from = start;
-        status = status == STATUS_WORN ? store_open_block(store) : status;
+        status = status == STATUS_WORN ? store_open_block(store, true) : status;
     }
     store->has_failed = status != STATUS_FULL || from != STORE_OPEN;
     return store->has_failed ? STATUS_IO : STATUS_FULL;

@@ -76,10 +76,11 @@ enum status store_program_frame(struct store *store, uint8_t *frame, uint32_t by
 /* ---- blocks ---- */
 
 /* A block that the newest header still counts as used must not be erased: without it a mount would
- * miss it. Each new header lets go of what was freed before, so one free block is always kept. */
-static uint32_t least_worn_free(const struct store *store) {
+ * miss it. Each new header lets go of what was freed before, so the last one is not used up. */
+static uint32_t least_worn_free(const struct store *store, bool for_group) {
     uint32_t best = store->flash->block_count;
-    if (store->free_count < 2) {
+    uint32_t others = store->free_count + (for_group ? store->leaving_count : 0);
+    if (others < 2) {
         return best;
     }
     for (uint32_t b = 0; b < store->flash->block_count; b++) {
@@ -93,12 +94,13 @@ static uint32_t least_worn_free(const struct store *store) {
     return best;
 }
 
-/* Blocks that were copied out still count: what replaces them may not be durable yet. */
-static uint64_t oldest_sequence(const struct store *store) {
+/* Blocks that were copied out still count until the open group, which they wait for, is written. */
+static uint64_t oldest_sequence(const struct store *store, bool for_group) {
     uint64_t oldest = store->block_sequence;
     for (uint32_t b = 0; b < store->flash->block_count; b++) {
         const struct store_block *block = &store->memory.blocks[b];
-        bool counts = block->state == STORE_BLOCK_USED || block->state == STORE_BLOCK_LEAVING;
+        bool counts =
+            block->state == STORE_BLOCK_USED || (block->state == STORE_BLOCK_LEAVING && !for_group);
         if (counts && block->sequence < oldest) {
             oldest = block->sequence;
         }
@@ -106,7 +108,7 @@ static uint64_t oldest_sequence(const struct store *store) {
     return oldest;
 }
 
-static enum status program_header(struct store *store, uint32_t b) {
+static enum status program_header(struct store *store, uint32_t b, uint64_t oldest) {
     const struct hal_flash *flash = store->flash;
     struct store_header header = {
         .epoch = store->epoch,
@@ -117,7 +119,7 @@ static enum status program_header(struct store *store, uint32_t b) {
         .erase_count = store->memory.blocks[b].erase_count,
         .sequence = store->block_sequence,
         .nonce = store->memory.blocks[b].nonce,
-        .oldest_sequence = oldest_sequence(store),
+        .oldest_sequence = oldest,
         .next_seq = store->committed_seq + 1,
         .acked_seq = store->acked_seq,
         .suspect_seq = store->suspect_seq,
@@ -146,7 +148,7 @@ static enum status take_nonce(struct store *store, uint32_t b) {
 }
 
 /* A sequence number that failed is not given again: its header may have reached the flash. */
-static enum status open_block(struct store *store, uint32_t b) {
+static enum status open_block(struct store *store, uint32_t b, bool for_group) {
     struct store_block *block = &store->memory.blocks[b];
     store->stats.erases += 1;
     block->erase_count += 1;
@@ -155,17 +157,19 @@ static enum status open_block(struct store *store, uint32_t b) {
     if (status == STATUS_OK) {
         status = take_nonce(store, b);
     }
-    return status == STATUS_OK ? program_header(store, b) : status;
+    return status == STATUS_OK ? program_header(store, b, oldest_sequence(store, for_group))
+                               : status;
 }
 
-enum status store_open_block(struct store *store) {
+enum status store_open_block(struct store *store, bool for_group) {
     enum status status = STATUS_WORN;
-    uint32_t b = least_worn_free(store);
-    while (b < store->flash->block_count && (status = open_block(store, b)) == STATUS_WORN) {
+    uint32_t b = least_worn_free(store, for_group);
+    while (b < store->flash->block_count &&
+           (status = open_block(store, b, for_group)) == STATUS_WORN) {
         store->memory.blocks[b].state = STORE_BLOCK_BAD;
         store->stats.bad_blocks += 1;
         store->free_count -= 1;
-        b = least_worn_free(store);
+        b = least_worn_free(store, for_group);
     }
     if (status != STATUS_OK) {
         return status == STATUS_WORN ? STATUS_FULL : status;
@@ -177,7 +181,7 @@ enum status store_open_block(struct store *store) {
         .used_bytes = store_first_offset(store),
         .state = STORE_BLOCK_USED,
     };
-    store->oldest_known = oldest_sequence(store);
+    store->oldest_known = oldest_sequence(store, for_group);
     store->free_count -= 1;
     store->newest = b;
     store->block = b;

@@ -5,7 +5,7 @@
 /* A share of all blocks is kept free, so that a run of blocks with nothing but live records can be
  * turned over: copies are a little larger than what they are made of. */
 static bool is_low(const struct store *store) {
-    uint32_t wanted = STORE_SPARE_BLOCKS + 2 + store->flash->block_count / 16;
+    uint32_t wanted = STORE_CLEANER_BLOCKS + 1 + store->flash->block_count / 16;
     return store->free_count + store->leaving_count <= wanted;
 }
 
@@ -67,7 +67,7 @@ static enum status copy_record(struct store *store, uint32_t i, uint32_t at, uin
 static enum status make_room(struct store *store, uint32_t first_bytes, uint32_t *room) {
     uint32_t needed = STORE_FRAME_BYTES + STORE_COPY_BYTES + first_bytes;
     if (store_rest(store) < store_padded(store, needed)) {
-        enum status status = store_open_block(store);
+        enum status status = store_open_block(store, false);
         if (status != STATUS_OK) {
             return status;
         }
@@ -148,8 +148,8 @@ static enum status copy_frame(struct store *store, uint32_t victim) {
 static bool may_begin(const struct store *store, uint32_t victim) {
     uint32_t live = store->memory.blocks[victim].live_bytes;
     uint32_t payload = store->flash->block_bytes - store_first_offset(store);
-    bool fits = live == 0 || store->free_count >= STORE_CLEANER_BLOCKS ||
-                (store->free_count == STORE_CLEANER_BLOCKS - 1 && live <= payload / 2);
+    bool fits = live == 0 || store->free_count >= STORE_CLEANER_BLOCKS - 1 ||
+                (store->free_count == STORE_CLEANER_BLOCKS - 2 && live <= payload / 2);
     return fits && is_low(store) && has_garbage(store);
 }
 

@@ -15,7 +15,9 @@ enum store_frame_type { STORE_FRAME_GROUP = 1, STORE_FRAME_COPY = 2 };
 #define STORE_SEQ_MAX 0xffffffffffffu
 enum { STORE_COPY_BYTES = 8 };     /* in front of a copied record: its sequence number, a CRC */
 enum { STORE_SEALED_BYTES = 124 }; /* of a header, in front of its CRC */
-enum { STORE_CLEANER_BLOCKS = 3 }; /* free blocks: two to copy a block into, one that stays */
+/* Free blocks that groups leave alone: two to copy a block into, one that a power loss in the
+ * middle of that may cost, one that stays (see store_open_block). */
+enum { STORE_CLEANER_BLOCKS = 4 };
 
 struct store_header {
     uint8_t id[STORE_ID_BYTES];
@@ -117,8 +119,10 @@ uint32_t store_padded(const struct store *store, uint32_t bytes);
 uint32_t store_first_offset(const struct store *store);
 /* Bytes that are left at the write position; 0: no block is open. */
 uint32_t store_rest(const struct store *store);
-/* Opens the least worn free block; one that fails is retired and the next one tried. */
-must_check enum status store_open_block(struct store *store);
+/* Opens the least worn free block; one that fails is retired and the next one tried. When it is the
+ * open group that goes into it, what that group replaces is no longer counted as in use: a mount
+ * ignores a header without a frame. FULL: none is free, or the last one must stay. */
+must_check enum status store_open_block(struct store *store, bool for_group);
 /* Programs a finished frame, padded, and moves the write position. WORN: the block did not take it
  * and is closed; finish the frame for another place and try again. */
 must_check enum status store_program_frame(struct store *store, uint8_t *frame, uint32_t bytes);

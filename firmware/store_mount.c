@@ -31,7 +31,7 @@ enum status store_format(struct store *store, const uint8_t id[STORE_ID_BYTES], 
     memcpy(store->id, new_id, STORE_ID_BYTES);
     store->epoch = epoch;
     store->free_count = store->flash->block_count;
-    return store_open_block(store);
+    return store_open_block(store, false);
 }
 
 /* One pass over the log: blocks in the order of their sequence numbers. */

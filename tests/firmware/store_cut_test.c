@@ -272,6 +272,9 @@ static void live(const struct rig_geometry *geometry, uint32_t cuts, uint32_t se
         for (uint32_t steps = 0; !rig.flash.is_off && steps < 400; steps++) {
             rig_step(&rig);
         }
+        if (!rig.flash.is_off) {
+            sim_flash_power_off(&rig.flash, cut.seed);
+        }
         rig_restart(&rig);
         if (rig.what != NULL) {
             char text[SIM_FLASH_CUT_TEXT];

@@ -7,7 +7,7 @@
 const struct rig_geometry rig_geometries[3] = {
     {"bytes", 2048, 16, 1, 512, 90, false},
     {"pages", 4096, 14, 256, 1024, 300, false},
-    {"file", 32768, 10, 4096, 8192, 400, true},
+    {"file", 16384, 16, 4096, 8192, 400, true},
 };
 
 static const uint8_t rig_id[STORE_ID_BYTES] = "the rig's store";
@@ -99,7 +99,8 @@ static void expect_chain(const struct rig *rig, uint8_t chain[STORE_CHAIN_BYTES]
 }
 
 enum status rig_commit(struct rig *rig) {
-    bool was_open = rig->store.open_records > 0 && !rig->store.is_syncing;
+    bool was_open =
+        rig->store.open_records > 0 && !rig->store.is_syncing && !rig->store.has_failed;
     uint64_t groups = rig->store.stats.groups;
     uint64_t head = rig->store.head_seq;
     if (was_open) {
