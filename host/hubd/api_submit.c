@@ -434,6 +434,8 @@ static void submit(struct submission *submission) {
         api_wait_again(call, hub_head_seq(hub));
     } else if (status == STATUS_TOO_LARGE) {
         api_refuse(call, 413, "too_large", "the request does not fit into this hub's records");
+    } else if (status == STATUS_MALFORMED) {
+        api_refuse(call, 422, "invalid_member", "a text is longer than a record may hold");
     } else if (status != STATUS_OK) {
         api_refuse(call, 503, "capacity_exhausted",
                    "this hub has no room for another process; try again later");

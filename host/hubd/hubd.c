@@ -1,356 +1,33 @@
-/* hubd - the hub runtime as a Linux daemon: one thread, one loop, no locks (see docs). */
-#include "hal/linux/arena.h"
-#include "hal/linux/flash_file.h"
-#include "hal/linux/random.h"
-#include "host/hubd/api.h"
-#include "host/hubd/capability_file.h"
-#include "host/hubd/settings.h"
+/* hubd - the hub runtime as a Linux daemon: one thread, one loop, no locks. */
+#include "host/hubd/daemon.h"
+
 #include "host/shared/cli.h"
-#include "host/shared/http_tls.h"
 #include "host/shared/log.h"
+#include "host/shared/status_text.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <sys/syscall.h>
 
 #ifndef HUBD_VERSION
 #define HUBD_VERSION "0.1"
 #endif
 
-enum { EXIT_USAGE = 2, EXIT_STORE = 3 };
-
-/* Everything the daemon has. Tables whose size depends on the board come from one static piece;
- * pages that are never touched cost nothing. */
-struct daemon {
-    struct settings settings;
-    struct loop loop;
-    struct flash_file flash;
-    struct hub hub;
-    struct phones phones;
-    struct executor executor;
-    struct uplink uplink;
-    struct api api;
-    struct token_table tokens;
-    struct adb_key key;
-    bool has_key;
-    struct tls_config_pair upstream_tls;
-    struct tls_config_pair api_tls;
-    struct http_tls api_acceptor;
-    struct loop_source signals;
-    struct loop_source sync;
-    int listeners[SETTINGS_LISTENERS];
-    uint32_t listener_count;
-    uint64_t stop_deadline_ms; /* 0: running */
-    bool wants_reload;
-    uint64_t sync_started_us;
-    uint64_t sync_us; /* how long the last one took */
-};
-
-enum { HUB_MEMORY_BYTES = 192 << 20 };
-
 static struct daemon hubd;
-static _Alignas(4096) uint8_t hub_memory[HUB_MEMORY_BYTES];
 static _Alignas(4096) uint8_t api_memory[API_SERVER_BYTES(sizeof(struct http_tls_stream))];
 static struct phone_line phone_lines[PHONES_MAX];
-static struct attempt attempts[256];
-static struct action_list action_lists[128];
-
-/* ---- start ---- */
-
-__attribute__((format(printf, 2, 3), noreturn)) static void die(int code, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("hubd: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(code);
-}
-
-static struct hub_clock read_clock(void) {
-    struct timespec wall;
-    struct timex state = {0};
-    struct hub_clock clock = {.mono_ms = loop_now_ms()};
-    /* Before this, no clock chip was set: the hub says that it does not know the time. */
-    const time_t first_plausible = 1700000000;
-    if (clock_gettime(CLOCK_REALTIME, &wall) == 0 && wall.tv_sec > first_plausible) {
-        clock.wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
-        bool is_synchronised = adjtimex(&state) != TIME_ERROR;
-        clock.quality = is_synchronised ? 2 : 1;
-    }
-    return clock;
-}
+static struct attempt attempts[DAEMON_PHONES];
 
 static uint64_t now_us(void) {
     struct timespec now;
     check(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-/* The kernel's id of this boot, 16 bytes from its text form. */
-static void read_boot_id(uint8_t boot_id[RECORD_DIGEST_BYTES]) {
-    char text[64] = {0};
-    memset(boot_id, 0, RECORD_DIGEST_BYTES);
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || read(fd, text, sizeof text - 1) < 36) {
-        die(1, "cannot read /proc/sys/kernel/random/boot_id: %s", strerror(errno));
-    }
-    close(fd);
-    size_t nibble = 0;
-    for (const char *c = text; *c != '\0' && nibble < 2 * (size_t)RECORD_DIGEST_BYTES; c++) {
-        const char *digit = strchr("0123456789abcdef", *c);
-        if (digit != NULL && *c != '-') {
-            unsigned value = (unsigned)(digit - "0123456789abcdef");
-            boot_id[nibble / 2] |= (uint8_t)(nibble % 2 == 0 ? value << 4 : value);
-            nibble += 1;
-        }
-    }
-}
-
-static const char *status_text(enum status status) {
-    static const char *const texts[] = {
-#define STATUS(name, class, text) text,
-#include "hal/status.def"
-#undef STATUS
-    };
-    return texts[status];
-}
-
-static void wait_for_format(struct daemon *daemon) {
-    uint8_t id[STORE_ID_BYTES];
-    random_fill(id, sizeof id);
-    enum status status = store_format(&daemon->hub.store, id, 1);
-    if (status == STATUS_OK) {
-        status = flash_file_sync_wait(&daemon->flash);
-    }
-    if (status != STATUS_OK) {
-        die(EXIT_STORE, "%s: cannot make a store: %s", daemon->settings.store_path,
-            status_text(status));
-    }
-    log_info("store_made path=%s bytes=%llu", daemon->settings.store_path,
-             (unsigned long long)daemon->flash.base.block_bytes * daemon->flash.base.block_count);
-}
-
-/* True when the path does not exist or is an empty file: only then a store is made. */
-static bool is_absent(const char *path) {
-    struct stat info;
-    if (stat(path, &info) != 0) {
-        return errno == ENOENT;
-    }
-    return S_ISREG(info.st_mode) && info.st_size == 0;
-}
-
-static void open_store(struct daemon *daemon) {
-    const struct settings *settings = &daemon->settings;
-    const struct board *board = settings->board;
-    uint64_t bytes = settings->store_bytes != 0 ? settings->store_bytes
-                                                : (uint64_t)board->block_bytes * board->block_count;
-    const struct flash_file_size size = {board->block_bytes,
-                                         (uint32_t)(bytes / board->block_bytes)};
-    bool is_new = is_absent(settings->store_path);
-    enum status status = is_new ? flash_file_create(&daemon->flash, settings->store_path, size)
-                                : flash_file_open(&daemon->flash, settings->store_path, size);
-    if (status != STATUS_OK) {
-        die(EXIT_STORE, "%s: cannot open the store: %s (%s)", settings->store_path,
-            status_text(status), strerror(errno));
-    }
-    uint64_t seed = 0;
-    while (seed == 0) {
-        random_fill(&seed, sizeof seed);
-    }
-    if (hub_bytes(board) > sizeof hub_memory || board->phones > array_count(attempts) ||
-        board->capabilities > array_count(action_lists)) {
-        die(1, "board %s is larger than this program was built for", board->name);
-    }
-    hub_init(&daemon->hub, board, hub_memory, &daemon->flash.base, seed);
-    if (is_new) {
-        wait_for_format(daemon);
-        hub_init(&daemon->hub, board, hub_memory, &daemon->flash.base, seed);
-    }
-}
-
-static void load_hub(struct daemon *daemon) {
-    uint8_t boot_id[RECORD_DIGEST_BYTES];
-    const char *id = daemon->settings.hub_id;
-    struct hub_clock clock = read_clock();
-    read_boot_id(boot_id);
-    daemon->hub.has_upstream = daemon->settings.upstream_url[0] != '\0';
-    daemon->hub.stop_grace_ms = daemon->settings.grace_seconds * 1000;
-    /* Whatever is read back must be durable before anything is built on it. */
-    enum status status = flash_file_sync_wait(&daemon->flash);
-    if (status == STATUS_OK) {
-        status = hub_load(&daemon->hub, (struct bytes){(const uint8_t *)id, strlen(id)}, boot_id,
-                          &clock);
-    }
-    if (status != STATUS_OK) {
-        die(EXIT_STORE, "%s: cannot use the store: %s", daemon->settings.store_path,
-            status == STATUS_FOREIGN
-                ? "it belongs to another hub id, board or format; it was left untouched"
-                : status_text(status));
-    }
-    const struct store_stats *stats = &daemon->hub.store.stats;
-    log_info(
-        "store_loaded head=%llu processes=%u items=%u starts=%u torn=%u rotten=%u suspect=%llu",
-        (unsigned long long)daemon->hub.store.head_seq, daemon->hub.process_pool.used,
-        daemon->hub.item_pool.used, daemon->hub.image.starts, stats->torn_frames,
-        stats->rotten_frames, (unsigned long long)daemon->hub.counters.suspect_objects);
-}
-
-/* ---- capabilities ---- */
-
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    unsigned short size;
-    unsigned char type;
-    char name[];
-};
-
-static bool is_ini(const char *name) {
-    size_t size = strlen(name);
-    return size > 4 && strcmp(name + size - 4, ".ini") == 0;
-}
-
-/* Reads one file and puts both halves under the same index. False: `error` says why. */
-static bool load_capability(struct daemon *daemon, const char *path, struct config_error *error) {
-    static struct action_list list;
-    struct capability capability;
-    if (capability_file_read(path, &capability, &list, error) != STATUS_OK) {
-        return false;
-    }
-    if (hub_capability_set(&daemon->hub, &capability) != STATUS_OK) {
-        snprintf(error->text, sizeof error->text, "%.300s: more capabilities than the board holds",
-                 path);
-        return false;
-    }
-    struct bytes name = {(const uint8_t *)capability.name, strlen(capability.name)};
-    action_lists[hub_capability_find(&daemon->hub, name)] = list;
-    return true;
-}
-
-/* getdents64 by hand: opendir allocates, and 32 KiB at that. */
-static bool load_capabilities(struct daemon *daemon, struct config_error *error) {
-    static _Alignas(8) char entries[16384];
-    const char *directory = daemon->settings.capability_dir;
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        snprintf(error->text, sizeof error->text, "[capabilities] dir: %.300s: %s", directory,
-                 strerror(errno));
-        return false;
-    }
-    bool is_good = true;
-    for (;;) {
-        long size = syscall(SYS_getdents64, fd, entries, sizeof entries);
-        if (size <= 0 || !is_good) {
-            break;
-        }
-        for (long at = 0; at < size && is_good;) {
-            const struct directory_entry *entry = (const void *)(entries + at);
-            char path[SETTINGS_PATH_BYTES + 256];
-            if (is_ini(entry->name)) {
-                snprintf(path, sizeof path, "%s/%s", directory, entry->name);
-                is_good = load_capability(daemon, path, error);
-            }
-            at += entry->size;
-        }
-    }
-    close(fd);
-    return is_good;
-}
-
-static void load_tokens(struct daemon *daemon, bool is_start) {
-    struct token_error error;
-    const char *path = daemon->settings.token_file;
-    enum status status = token_load(&daemon->tokens, path, &error);
-    if (status != STATUS_OK && is_start) {
-        die(EXIT_USAGE, "%s:%u: %s", path, error.line, error.text);
-    }
-    if (status != STATUS_OK) {
-        log_error("tokens_not_reloaded file=%s line=%u reason=%s", path, error.line, error.text);
-    } else if (daemon->tokens.is_exposed) {
-        log_warn("token_file_exposed file=%s reason=%s", path, "everybody may read it");
-    }
-}
-
-static void load_upstream_tls(struct daemon *daemon, bool is_start) {
-    const struct settings *settings = &daemon->settings;
-    char reason[TLS_REASON_SIZE];
-    char name[TLS_NAME_SIZE];
-    const struct tls_settings tls = {
-        .role = TLS_CLIENT,
-        .ca_path = settings->upstream_ca,
-        .cert_path = settings->upstream_cert,
-        .key_path = settings->upstream_key,
-    };
-    if (settings->upstream_url[0] == '\0') {
-        return;
-    }
-    enum status status = tls_config_pair_load(&daemon->upstream_tls, &tls, reason);
-    if (status != STATUS_OK && is_start) {
-        die(EXIT_USAGE, "[upstream] %s", reason);
-    }
-    if (status != STATUS_OK) {
-        log_error("certificates_not_reloaded reason=%s", reason);
-        return;
-    }
-    tls_config_own_name(tls_config_pair_current(&daemon->upstream_tls), name);
-    if (strcmp(name, settings->hub_id) != 0 && is_start) {
-        die(EXIT_USAGE, "[hub] id: expected the certificate's common name `%s`, got \"%s\"", name,
-            settings->hub_id);
-    }
-}
-
-/* Where the API has a certificate, TCP listeners speak TLS; a Unix socket never needs it. */
-static void load_api_tls(struct daemon *daemon, bool is_start) {
-    char reason[TLS_REASON_SIZE];
-    const struct tls_settings tls = {
-        .role = TLS_SERVER,
-        .cert_path = daemon->settings.api_cert,
-        .key_path = daemon->settings.api_key,
-    };
-    if (daemon->settings.api_cert[0] == '\0') {
-        return;
-    }
-    enum status status = tls_config_pair_load(&daemon->api_tls, &tls, reason);
-    if (status != STATUS_OK && is_start) {
-        die(EXIT_USAGE, "[api] %s", reason);
-    }
-    if (status != STATUS_OK) {
-        log_error("certificates_not_reloaded reason=%s", reason);
-    } else if (is_start) {
-        http_tls_init(&daemon->api_acceptor, &daemon->api_tls);
-    }
-}
-
-static void load_adb_key(struct daemon *daemon) {
-    char path[SETTINGS_PATH_BYTES + 32];
-    char comment[RECORD_ID_MAX + 16];
-    snprintf(path, sizeof path, "%s", daemon->settings.adb_keys);
-    if (path[0] == '\0') {
-        return;
-    }
-    struct stat info;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        snprintf(path, sizeof path, "%s/adbkey", daemon->settings.adb_keys);
-    }
-    snprintf(comment, sizeof comment, "hubd@%s", daemon->settings.hub_id);
-    enum status status = adb_key_open(&daemon->key, path, comment);
-    if (status != STATUS_OK) {
-        die(EXIT_USAGE, "[phones] adb_keys: %s: %s", path, status_text(status));
-    }
-    daemon->has_key = true;
 }
 
 /* ---- listeners, signals ---- */
@@ -367,8 +44,8 @@ static void open_listeners(struct daemon *daemon) {
                                         is_tls ? &daemon->api_acceptor.acceptor : NULL);
         }
         if (status != STATUS_OK) {
-            die(1, "[api] listen: %s: %s (%s)", daemon->settings.listen[i], status_text(status),
-                strerror(errno));
+            daemon_die(1, "[api] listen: %s: %s (%s)", daemon->settings.listen[i],
+                       status_text(status), strerror(errno));
         }
         char text[TCP_TEXT_SIZE];
         tcp_local_address(fd, &address);
@@ -405,11 +82,11 @@ static void signal_ready(struct loop_source *source, uint32_t events) {
 static void reload(struct daemon *daemon) {
     struct config_error error;
     daemon->wants_reload = false;
-    load_tokens(daemon, false);
-    load_upstream_tls(daemon, false);
-    load_api_tls(daemon, false);
+    daemon_load_tokens(daemon, false);
+    daemon_load_upstream_tls(daemon, false);
+    daemon_load_api_tls(daemon, false);
     uplink_reconnect(&daemon->uplink);
-    if (!load_capabilities(daemon, &error)) {
+    if (!daemon_load_capabilities(daemon, &error)) {
         log_error("capabilities_not_reloaded reason=%s", error.text);
     }
     log_info("reloaded capabilities=%u", daemon->hub.capability_count);
@@ -434,7 +111,7 @@ static void open_signals(struct daemon *daemon) {
     if (fd < 0 || loop_add(&daemon->loop, &daemon->signals, fd, EPOLLIN) != STATUS_OK ||
         loop_add(&daemon->loop, &daemon->sync, flash_file_event(&daemon->flash), EPOLLIN) !=
             STATUS_OK) {
-        die(1, "cannot set up the event loop: %s", strerror(errno));
+        daemon_die(1, "cannot set up the event loop: %s", strerror(errno));
     }
 }
 
@@ -494,7 +171,7 @@ static int64_t wait_ms(const struct daemon *daemon) {
 }
 
 static void turn(struct daemon *daemon) {
-    struct hub_clock clock = read_clock();
+    struct hub_clock clock = daemon_read_clock();
     hub_set_clock(&daemon->hub, &clock);
     phones_step(&daemon->phones, clock.mono_ms);
     executor_step(&daemon->executor, clock.mono_ms);
@@ -552,17 +229,17 @@ static void raise_descriptor_limit(void) {
 static void start(struct daemon *daemon) {
     struct config_error error;
     raise_descriptor_limit();
-    load_tokens(daemon, true);
-    load_upstream_tls(daemon, true);
-    load_api_tls(daemon, true);
-    load_adb_key(daemon);
-    open_store(daemon);
-    if (!load_capabilities(daemon, &error)) {
-        die(EXIT_USAGE, "%s", error.text);
+    daemon_load_tokens(daemon, true);
+    daemon_load_upstream_tls(daemon, true);
+    daemon_load_api_tls(daemon, true);
+    daemon_load_adb_key(daemon);
+    daemon_open_store(daemon);
+    if (!daemon_load_capabilities(daemon, &error)) {
+        daemon_die(EXIT_USAGE, "%s", error.text);
     }
-    load_hub(daemon);
+    daemon_load_hub(daemon);
     if (loop_open(&daemon->loop) != STATUS_OK) {
-        die(1, "cannot open the event loop: %s", strerror(errno));
+        daemon_die(1, "cannot open the event loop: %s", strerror(errno));
     }
     open_signals(daemon);
     phones_init(&daemon->phones, &daemon->hub, &daemon->loop, daemon->has_key ? &daemon->key : NULL,
@@ -570,7 +247,8 @@ static void start(struct daemon *daemon) {
     for (uint32_t i = 0; i < daemon->settings.phone_count; i++) {
         check(phones_add_tcp(&daemon->phones, daemon->settings.phones[i]) == STATUS_OK);
     }
-    executor_init(&daemon->executor, &daemon->hub, &daemon->phones, attempts, action_lists);
+    executor_init(&daemon->executor, &daemon->hub, &daemon->phones, attempts,
+                  daemon_action_lists());
     const char *url = daemon->settings.upstream_url;
     uplink_init(&daemon->uplink, &daemon->hub, &daemon->loop, url[0] == '\0' ? NULL : url,
                 &daemon->upstream_tls);
@@ -592,14 +270,14 @@ static void start(struct daemon *daemon) {
 /* What can be judged without touching the store or the network. */
 static void check_config(struct daemon *daemon) {
     struct config_error error;
-    load_tokens(daemon, true);
-    load_upstream_tls(daemon, true);
-    load_api_tls(daemon, true);
+    daemon_load_tokens(daemon, true);
+    daemon_load_upstream_tls(daemon, true);
+    daemon_load_api_tls(daemon, true);
     static struct hal_flash no_flash = {
         .block_bytes = 131072, .block_count = 16, .program_bytes = 4096};
-    hub_init(&daemon->hub, daemon->settings.board, hub_memory, &no_flash, 1);
-    if (!load_capabilities(daemon, &error)) {
-        die(EXIT_USAGE, "%s", error.text);
+    daemon_prepare_tables(daemon, &no_flash);
+    if (!daemon_load_capabilities(daemon, &error)) {
+        daemon_die(EXIT_USAGE, "%s", error.text);
     }
     puts("hubd: the configuration is good");
     exit(0);
@@ -643,7 +321,7 @@ int main(int argc, char **argv) {
     }
     log_start(level);
     if (settings_read(&hubd.settings, config, &error) != STATUS_OK) {
-        die(EXIT_USAGE, "%s", error.text);
+        daemon_die(EXIT_USAGE, "%s", error.text);
     }
     if (only_check) {
         check_config(&hubd);

@@ -1,6 +1,7 @@
 #include "host/hubd/uplink.h"
 
 #include "host/shared/log.h"
+#include "host/shared/status_text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -118,15 +119,6 @@ static void fail(struct uplink *uplink, const char *what, const char *why) {
     log_warn("upstream_failed reason=%s retry_ms=%llu", uplink->reason,
              (unsigned long long)wait_ms);
     apply(uplink, UPLINK_ON_FAILED);
-}
-
-static const char *status_text(enum status status) {
-    static const char *const texts[] = {
-#define STATUS(name, class, text) text,
-#include "hal/status.def"
-#undef STATUS
-    };
-    return texts[status];
 }
 
 static void begin_connect(struct uplink *uplink) {

@@ -1,0 +1,64 @@
+/* daemon.h - everything hubd has, and how it comes up: store, capabilities, tokens, keys. */
+#ifndef HOST_HUBD_DAEMON_H
+#define HOST_HUBD_DAEMON_H
+
+#include "hal/linux/flash_file.h"
+#include "host/hubd/api.h"
+#include "host/hubd/settings.h"
+#include "host/shared/http_tls.h"
+
+enum { EXIT_USAGE = 2, EXIT_STORE = 3 };
+enum { DAEMON_PHONES = 256, DAEMON_CAPABILITIES = 128 }; /* of the largest board */
+
+struct daemon {
+    struct settings settings;
+    struct loop loop;
+    struct flash_file flash;
+    struct hub hub;
+    struct phones phones;
+    struct executor executor;
+    struct uplink uplink;
+    struct api api;
+    struct token_table tokens;
+    struct adb_key key;
+    bool has_key;
+    struct tls_config_pair upstream_tls;
+    struct tls_config_pair api_tls;
+    struct http_tls api_acceptor;
+    struct loop_source signals;
+    struct loop_source sync;
+    int listeners[SETTINGS_LISTENERS];
+    uint32_t listener_count;
+    uint64_t stop_deadline_ms; /* 0: running */
+    bool wants_reload;
+    uint64_t sync_started_us;
+    uint64_t sync_us; /* how long the last one took */
+};
+
+/* Prints `hubd: ...` to standard error and exits. */
+__attribute__((format(printf, 2, 3), noreturn)) void daemon_die(int code, const char *format, ...);
+
+struct hub_clock daemon_read_clock(void);
+
+/* Opens the store, or makes it where nothing is, and mounts it. Exits with the reason when it
+ * cannot be used. Capabilities are loaded between the two, so that processes find theirs. */
+void daemon_open_store(struct daemon *daemon);
+void daemon_load_hub(struct daemon *daemon);
+
+/* Prepares the core's tables without a store, to judge a configuration. */
+void daemon_prepare_tables(struct daemon *daemon, struct hal_flash *flash);
+
+/* Reads every *.ini of the configured directory. False: `error` says why; files read before count.
+ */
+must_check bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error);
+
+/* At the start a bad file ends the program; later it is logged, and the old one stays in use. */
+void daemon_load_tokens(struct daemon *daemon, bool is_start);
+void daemon_load_upstream_tls(struct daemon *daemon, bool is_start);
+void daemon_load_api_tls(struct daemon *daemon, bool is_start);
+void daemon_load_adb_key(struct daemon *daemon);
+
+/* What the executor is given: one list for each capability. */
+const struct action_list *daemon_action_lists(void);
+
+#endif

@@ -1,0 +1,163 @@
+/* The files of hubd's configuration: capabilities, tokens, certificates, the ADB key. */
+#include "host/hubd/daemon.h"
+
+#include "host/hubd/capability_file.h"
+#include "host/shared/log.h"
+#include "host/shared/status_text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct action_list action_lists[DAEMON_CAPABILITIES];
+
+const struct action_list *daemon_action_lists(void) {
+    return action_lists;
+}
+
+struct directory_entry {
+    uint64_t inode;
+    int64_t offset;
+    unsigned short size;
+    unsigned char type;
+    char name[];
+};
+
+static bool is_ini(const char *name) {
+    size_t size = strlen(name);
+    return size > 4 && strcmp(name + size - 4, ".ini") == 0;
+}
+
+/* Reads one file and puts both halves under the same index. False: `error` says why. */
+static bool load_capability(struct daemon *daemon, const char *path, struct config_error *error) {
+    static struct action_list list;
+    struct capability capability;
+    if (capability_file_read(path, &capability, &list, error) != STATUS_OK) {
+        return false;
+    }
+    if (hub_capability_set(&daemon->hub, &capability) != STATUS_OK) {
+        snprintf(error->text, sizeof error->text, "%.300s: more capabilities than the board holds",
+                 path);
+        return false;
+    }
+    struct bytes name = {(const uint8_t *)capability.name, strlen(capability.name)};
+    action_lists[hub_capability_find(&daemon->hub, name)] = list;
+    return true;
+}
+
+/* getdents64 by hand: opendir allocates, and 32 KiB at that. */
+bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error) {
+    static _Alignas(8) char entries[16384];
+    const char *directory = daemon->settings.capability_dir;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        snprintf(error->text, sizeof error->text, "[capabilities] dir: %.300s: %s", directory,
+                 strerror(errno));
+        return false;
+    }
+    bool is_good = true;
+    for (;;) {
+        long size = syscall(SYS_getdents64, fd, entries, sizeof entries);
+        if (size <= 0 || !is_good) {
+            break;
+        }
+        for (long at = 0; at < size && is_good;) {
+            const struct directory_entry *entry = (const void *)(entries + at);
+            char path[SETTINGS_PATH_BYTES + 256];
+            if (is_ini(entry->name)) {
+                snprintf(path, sizeof path, "%s/%s", directory, entry->name);
+                is_good = load_capability(daemon, path, error);
+            }
+            at += entry->size;
+        }
+    }
+    close(fd);
+    return is_good;
+}
+
+void daemon_load_tokens(struct daemon *daemon, bool is_start) {
+    struct token_error error;
+    const char *path = daemon->settings.token_file;
+    enum status status = token_load(&daemon->tokens, path, &error);
+    if (status != STATUS_OK && is_start) {
+        daemon_die(EXIT_USAGE, "%s:%u: %s", path, error.line, error.text);
+    }
+    if (status != STATUS_OK) {
+        log_error("tokens_not_reloaded file=%s line=%u reason=%s", path, error.line, error.text);
+    } else if (daemon->tokens.is_exposed) {
+        log_warn("token_file_exposed file=%s reason=%s", path, "everybody may read it");
+    }
+}
+
+void daemon_load_upstream_tls(struct daemon *daemon, bool is_start) {
+    const struct settings *settings = &daemon->settings;
+    char reason[TLS_REASON_SIZE];
+    char name[TLS_NAME_SIZE];
+    const struct tls_settings tls = {
+        .role = TLS_CLIENT,
+        .ca_path = settings->upstream_ca,
+        .cert_path = settings->upstream_cert,
+        .key_path = settings->upstream_key,
+    };
+    if (settings->upstream_url[0] == '\0') {
+        return;
+    }
+    enum status status = tls_config_pair_load(&daemon->upstream_tls, &tls, reason);
+    if (status != STATUS_OK && is_start) {
+        daemon_die(EXIT_USAGE, "[upstream] %s", reason);
+    }
+    if (status != STATUS_OK) {
+        log_error("certificates_not_reloaded reason=%s", reason);
+        return;
+    }
+    tls_config_own_name(tls_config_pair_current(&daemon->upstream_tls), name);
+    if (strcmp(name, settings->hub_id) != 0 && is_start) {
+        daemon_die(EXIT_USAGE, "[hub] id: expected the certificate's common name `%s`, got \"%s\"",
+                   name, settings->hub_id);
+    }
+}
+
+/* Where the API has a certificate, TCP listeners speak TLS; a Unix socket never needs it. */
+void daemon_load_api_tls(struct daemon *daemon, bool is_start) {
+    char reason[TLS_REASON_SIZE];
+    const struct tls_settings tls = {
+        .role = TLS_SERVER,
+        .cert_path = daemon->settings.api_cert,
+        .key_path = daemon->settings.api_key,
+    };
+    if (daemon->settings.api_cert[0] == '\0') {
+        return;
+    }
+    enum status status = tls_config_pair_load(&daemon->api_tls, &tls, reason);
+    if (status != STATUS_OK && is_start) {
+        daemon_die(EXIT_USAGE, "[api] %s", reason);
+    }
+    if (status != STATUS_OK) {
+        log_error("certificates_not_reloaded reason=%s", reason);
+    } else if (is_start) {
+        http_tls_init(&daemon->api_acceptor, &daemon->api_tls);
+    }
+}
+
+void daemon_load_adb_key(struct daemon *daemon) {
+    char path[SETTINGS_PATH_BYTES + 32];
+    char comment[RECORD_ID_MAX + 16];
+    snprintf(path, sizeof path, "%s", daemon->settings.adb_keys);
+    if (path[0] == '\0') {
+        return;
+    }
+    struct stat info;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        snprintf(path, sizeof path, "%s/adbkey", daemon->settings.adb_keys);
+    }
+    snprintf(comment, sizeof comment, "hubd@%s", daemon->settings.hub_id);
+    enum status status = adb_key_open(&daemon->key, path, comment);
+    if (status != STATUS_OK) {
+        daemon_die(EXIT_USAGE, "[phones] adb_keys: %s: %s", path, status_text(status));
+    }
+    daemon->has_key = true;
+}

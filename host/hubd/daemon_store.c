@@ -1,0 +1,151 @@
+/* The store's file and the core's tables at the start of hubd. */
+#include "host/hubd/daemon.h"
+
+#include "hal/linux/random.h"
+#include "host/shared/log.h"
+#include "host/shared/status_text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/timex.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Tables whose size depends on the board come from one static piece; pages that are never touched
+ * cost nothing. */
+enum { HUB_MEMORY_BYTES = 192 << 20 };
+static _Alignas(4096) uint8_t hub_memory[HUB_MEMORY_BYTES];
+
+void daemon_die(int code, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("hubd: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(code);
+}
+
+struct hub_clock daemon_read_clock(void) {
+    struct timespec wall;
+    struct timex state = {0};
+    struct hub_clock clock = {.mono_ms = loop_now_ms()};
+    /* Before this, no clock chip was set: the hub says that it does not know the time. */
+    const time_t first_plausible = 1700000000;
+    if (clock_gettime(CLOCK_REALTIME, &wall) == 0 && wall.tv_sec > first_plausible) {
+        clock.wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
+        bool is_synchronised = adjtimex(&state) != TIME_ERROR;
+        clock.quality = is_synchronised ? 2 : 1;
+    }
+    return clock;
+}
+
+/* The kernel's id of this boot, 16 bytes from its text form. */
+static void read_boot_id(uint8_t boot_id[RECORD_DIGEST_BYTES]) {
+    char text[64] = {0};
+    memset(boot_id, 0, RECORD_DIGEST_BYTES);
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof text - 1) < 36) {
+        daemon_die(1, "cannot read /proc/sys/kernel/random/boot_id: %s", strerror(errno));
+    }
+    close(fd);
+    size_t nibble = 0;
+    for (const char *c = text; *c != '\0' && nibble < 2 * (size_t)RECORD_DIGEST_BYTES; c++) {
+        const char *digit = strchr("0123456789abcdef", *c);
+        if (digit != NULL && *c != '-') {
+            unsigned value = (unsigned)(digit - "0123456789abcdef");
+            boot_id[nibble / 2] |= (uint8_t)(nibble % 2 == 0 ? value << 4 : value);
+            nibble += 1;
+        }
+    }
+}
+
+void daemon_prepare_tables(struct daemon *daemon, struct hal_flash *flash) {
+    uint64_t seed = 0;
+    while (seed == 0) {
+        random_fill(&seed, sizeof seed);
+    }
+    const struct board *board = daemon->settings.board;
+    if (hub_bytes(board) > sizeof hub_memory || board->phones > DAEMON_PHONES ||
+        board->capabilities > DAEMON_CAPABILITIES) {
+        daemon_die(1, "board %s is larger than this program was built for", board->name);
+    }
+    hub_init(&daemon->hub, board, hub_memory, flash, seed);
+}
+
+static void wait_for_format(struct daemon *daemon) {
+    uint8_t id[STORE_ID_BYTES];
+    random_fill(id, sizeof id);
+    enum status status = store_format(&daemon->hub.store, id, 1);
+    if (status == STATUS_OK) {
+        status = flash_file_sync_wait(&daemon->flash);
+    }
+    if (status != STATUS_OK) {
+        daemon_die(EXIT_STORE, "%s: cannot make a store: %s", daemon->settings.store_path,
+                   status_text(status));
+    }
+    log_info("store_made path=%s bytes=%llu", daemon->settings.store_path,
+             (unsigned long long)daemon->flash.base.block_bytes * daemon->flash.base.block_count);
+}
+
+/* True when the path does not exist or is an empty file: only then a store is made. */
+static bool is_absent(const char *path) {
+    struct stat info;
+    if (stat(path, &info) != 0) {
+        return errno == ENOENT;
+    }
+    return S_ISREG(info.st_mode) && info.st_size == 0;
+}
+
+void daemon_open_store(struct daemon *daemon) {
+    const struct settings *settings = &daemon->settings;
+    const struct board *board = settings->board;
+    uint64_t bytes = settings->store_bytes != 0 ? settings->store_bytes
+                                                : (uint64_t)board->block_bytes * board->block_count;
+    const struct flash_file_size size = {board->block_bytes,
+                                         (uint32_t)(bytes / board->block_bytes)};
+    bool is_new = is_absent(settings->store_path);
+    enum status status = is_new ? flash_file_create(&daemon->flash, settings->store_path, size)
+                                : flash_file_open(&daemon->flash, settings->store_path, size);
+    if (status != STATUS_OK) {
+        daemon_die(EXIT_STORE, "%s: cannot open the store: %s (%s)", settings->store_path,
+                   status_text(status), strerror(errno));
+    }
+    daemon_prepare_tables(daemon, &daemon->flash.base);
+    if (is_new) {
+        wait_for_format(daemon);
+        daemon_prepare_tables(daemon, &daemon->flash.base);
+    }
+}
+
+void daemon_load_hub(struct daemon *daemon) {
+    uint8_t boot_id[RECORD_DIGEST_BYTES];
+    const char *id = daemon->settings.hub_id;
+    struct hub_clock clock = daemon_read_clock();
+    read_boot_id(boot_id);
+    daemon->hub.has_upstream = daemon->settings.upstream_url[0] != '\0';
+    daemon->hub.stop_grace_ms = daemon->settings.grace_seconds * 1000;
+    /* Whatever is read back must be durable before anything is built on it. */
+    enum status status = flash_file_sync_wait(&daemon->flash);
+    if (status == STATUS_OK) {
+        status = hub_load(&daemon->hub, (struct bytes){(const uint8_t *)id, strlen(id)}, boot_id,
+                          &clock);
+    }
+    if (status != STATUS_OK) {
+        daemon_die(EXIT_STORE, "%s: cannot use the store: %s", daemon->settings.store_path,
+                   status == STATUS_FOREIGN
+                       ? "it belongs to another hub id, board or format; it was left untouched"
+                       : status_text(status));
+    }
+    const struct store_stats *stats = &daemon->hub.store.stats;
+    log_info(
+        "store_loaded head=%llu processes=%u items=%u starts=%u torn=%u rotten=%u suspect=%llu",
+        (unsigned long long)daemon->hub.store.head_seq, daemon->hub.process_pool.used,
+        daemon->hub.item_pool.used, daemon->hub.image.starts, stats->torn_frames,
+        stats->rotten_frames, (unsigned long long)daemon->hub.counters.suspect_objects);
+}
