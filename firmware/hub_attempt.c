@@ -266,7 +266,9 @@ static enum status find_attempt(const struct hub *hub, uint32_t phone, uint64_t 
                                 uint32_t *item) {
     check(phone < hub->phone_count);
     *item = hub->phones[phone].item;
-    if (*item == HUB_NONE || hub->items[*item].image.token != token) {
+    /* What ran before a restart is not taken up again, whoever still knows its token. */
+    if (*item == HUB_NONE || hub->items[*item].image.token != token ||
+        hub->items[*item].needs_recovery) {
         return STATUS_STALE_LEASE;
     }
     return hub->items[*item].image.state == RECORD_RUNNING ? STATUS_OK : STATUS_ILLEGAL;

@@ -94,6 +94,7 @@ static void apply(struct hub *hub, uint32_t item, enum item_event event, enum re
     enum record_item_state from = of->image.state;
     hub_item_leave(hub, item);
     check(item_apply(&of->image, event) == STATUS_OK);
+    of->needs_recovery = of->needs_recovery && of->image.phone != 0;
     hub_item_enter(hub, item);
     timer_set(&hub->timers, hub_item_timer(hub, item), timer_for(hub, item));
     hub->counters.transitions[from][of->image.state] += 1;

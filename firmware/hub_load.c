@@ -266,9 +266,12 @@ static void load_key(struct hub *hub, uint32_t index) {
     memcpy(key->key, image.key.data, RECORD_DIGEST_BYTES);
     memcpy(key->body_digest, image.body_digest.data, RECORD_DIGEST_BYTES);
     hash_index_add(&hub->by_key, hub_digest_hash(key->key), hub->board->processes + index);
+    uint32_t newest = (hub->key_next + hub->board->keys - 1) % hub->board->keys;
+    if (newest == index || key->number > hub->keys[newest].number) {
+        hub->key_next = (index + 1) % hub->board->keys;
+    }
     if (key->number > hub->image.key_number) {
         hub->image.key_number = key->number;
-        hub->key_next = (index + 1) % hub->board->keys;
     }
 }
 

@@ -50,13 +50,13 @@ static void check_item(const struct hub *hub, uint32_t item) {
     assert_int_equal(of->image.suspension != 0, state == RECORD_SUSPENDED);
     if (state == RECORD_RETRY_WAIT || (has_lease(of) && !of->needs_recovery)) {
         assert_true(due != TIMER_NEVER);
-    } else if (state != RECORD_SCHEDULED) {
+    } else if (state != RECORD_SCHEDULED && !of->needs_recovery) {
         assert_true(due == TIMER_NEVER);
     }
     uint32_t flags = process->image.flags & (RECORD_CANCEL_REQUESTED | RECORD_PAST_DEADLINE);
     assert_true(flags == 0 || !is_live(of) || state == RECORD_RUNNING || of->needs_recovery);
     if (has_lease(of)) {
-        uint32_t phone = hub_phone_at(hub, of->image.phone);
+        uint32_t phone = hub_phone_by_number(hub, of->image.phone);
         assert_true(phone != HUB_NONE);
         assert_int_equal(hub->phones[phone].item, item);
     }
