@@ -19,6 +19,7 @@
 /* Tables whose size depends on the board come from one static piece; pages that are never touched
  * cost nothing. */
 enum { HUB_MEMORY_BYTES = 192 << 20 };
+enum { LOCK_TRIES = 50 }; /* of 20 ms */
 static _Alignas(4096) uint8_t hub_memory[HUB_MEMORY_BYTES];
 
 void daemon_die(int code, const char *format, ...) {
@@ -110,8 +111,17 @@ void daemon_open_store(struct daemon *daemon) {
     const struct flash_file_size size = {board->block_bytes,
                                          (uint32_t)(bytes / board->block_bytes)};
     bool is_new = is_absent(settings->store_path);
-    enum status status = is_new ? flash_file_create(&daemon->flash, settings->store_path, size)
-                                : flash_file_open(&daemon->flash, settings->store_path, size);
+    enum status status;
+    /* A hubd that was killed a moment ago may still be on its way out. */
+    for (int tries = 0;; tries++) {
+        status = is_new ? flash_file_create(&daemon->flash, settings->store_path, size)
+                        : flash_file_open(&daemon->flash, settings->store_path, size);
+        if (status != STATUS_BUSY || tries == LOCK_TRIES) {
+            break;
+        }
+        const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+        nanosleep(&pause, NULL);
+    }
     if (status != STATUS_OK) {
         daemon_die(EXIT_STORE, "%s: cannot open the store: %s (%s)", settings->store_path,
                    status_text(status), strerror(errno));

@@ -84,6 +84,7 @@ void uplink_init(struct uplink *uplink, struct hub *hub, struct loop *loop, cons
     uplink->deadline_ms = TIMER_NEVER;
     uplink->push_bytes_max = UPLINK_PUSH_BYTES;
     uplink->jitter = hub->jitter;
+    uplink->acknowledged_ms = hub->clock.mono_ms; /* lag counts from the start */
     if (url == NULL) {
         return;
     }
