@@ -1,0 +1,28 @@
+/* settings.h - upstreamd's configuration file (SPEC.md section 10). */
+#ifndef HOST_UPSTREAMD_SETTINGS_H
+#define HOST_UPSTREAMD_SETTINGS_H
+
+#include "host/shared/config.h"
+
+enum { SETTINGS_PATH_BYTES = 256, SETTINGS_ADDRESS_BYTES = 128, SETTINGS_LISTENERS = 8 };
+
+struct settings {
+    char listen[SETTINGS_LISTENERS][SETTINGS_ADDRESS_BYTES]; /* of the API */
+    uint32_t listen_count;
+    char token_file[SETTINGS_PATH_BYTES];
+    char api_cert[SETTINGS_PATH_BYTES]; /* with api_key: TCP listeners speak TLS */
+    char api_key[SETTINGS_PATH_BYTES];
+    char sync_listen[SETTINGS_ADDRESS_BYTES];
+    char sync_ca[SETTINGS_PATH_BYTES];
+    char sync_cert[SETTINGS_PATH_BYTES];
+    char sync_key[SETTINGS_PATH_BYTES];
+    char ticket_key_file[SETTINGS_PATH_BYTES]; /* empty: tickets end with this process */
+    char sqlite[SETTINGS_PATH_BYTES];
+    char capability_dir[SETTINGS_PATH_BYTES]; /* for requests, which only hubs take so far */
+};
+
+/* Reads and judges the whole file; `error` says file, line, section, key and what was expected. */
+must_check enum status settings_read(struct settings *settings, const char *path,
+                                     struct config_error *error);
+
+#endif
