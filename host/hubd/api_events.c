@@ -66,8 +66,8 @@ static bool query_number(const struct api_call *call, const char *name, uint64_t
     if (status == STATUS_NOT_FOUND) {
         return true;
     }
-    char message[96];
     if (status != STATUS_OK || config_integer(text, 0, max, value) != STATUS_OK) {
+        char message[96];
         snprintf(message, sizeof message, "the query's `%s` is not a number in range", name);
         api_refuse(call, 400, "malformed_query", message);
         return false;

@@ -19,13 +19,8 @@ const struct action_list *daemon_action_lists(void) {
     return action_lists;
 }
 
-struct directory_entry {
-    uint64_t inode;
-    int64_t offset;
-    unsigned short size;
-    unsigned char type;
-    char name[];
-};
+/* Where getdents64 puts an entry's own size and its name (struct linux_dirent64). */
+enum { ENTRY_SIZE_AT = 16, ENTRY_NAME_AT = 19 };
 
 static bool is_ini(const char *name) {
     size_t size = strlen(name);
@@ -66,13 +61,15 @@ bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error)
             break;
         }
         for (long at = 0; at < size && is_good;) {
-            const struct directory_entry *entry = (const void *)(entries + at);
-            char path[SETTINGS_PATH_BYTES + 256];
-            if (is_ini(entry->name)) {
-                snprintf(path, sizeof path, "%s/%s", directory, entry->name);
+            const char *name = entries + at + ENTRY_NAME_AT;
+            uint16_t entry_size;
+            memcpy(&entry_size, entries + at + ENTRY_SIZE_AT, sizeof entry_size);
+            if (is_ini(name)) {
+                char path[SETTINGS_PATH_BYTES + 256];
+                snprintf(path, sizeof path, "%s/%s", directory, name);
                 is_good = load_capability(daemon, path, error);
             }
-            at += entry->size;
+            at += entry_size;
         }
     }
     close(fd);

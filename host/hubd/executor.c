@@ -152,12 +152,15 @@ static struct bytes read_inputs(struct attempt *attempt) {
     struct hub *hub = attempt->executor->hub;
     uint32_t process = hub->items[attempt->start.item].process;
     struct record_header header;
-    struct cbor_reader reader;
+    struct cbor_reader reader = {.failed = true};
     struct record_request request = {0};
     if (hub_read(hub, (struct store_key){RECORD_REQUEST, process}, &header, &reader) == STATUS_OK) {
         record_get_request(&reader, &request);
     }
-    return reader.failed ? (struct bytes){0} : request.inputs;
+    if (reader.failed) {
+        request.inputs = (struct bytes){0};
+    }
+    return request.inputs;
 }
 
 static enum status begin_shell(struct attempt *attempt, const struct phone_handler *handler) {

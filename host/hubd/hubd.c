@@ -283,10 +283,12 @@ static void check_config(struct daemon *daemon) {
     exit(0);
 }
 
+/* What the command line says. */
+static const char *config;
+static const char *level_text;
+static bool only_check;
+
 int main(int argc, char **argv) {
-    const char *config = NULL;
-    const char *level_text = NULL;
-    bool only_check = false;
     const struct cli_option options[] = {
         {.name = "config",
          .value_name = "FILE",
