@@ -34,6 +34,15 @@ static uint32_t timer_count(const struct board *board) {
 
 struct layout {
     struct store_memory store;
+    struct hub_process *processes;
+    struct hub_item *items;
+    struct hub_attempt *attempts;
+    struct hub_phone *phones;
+    struct hub_key *keys;
+    struct capability *capabilities;
+    struct hub_queue *queues;
+    uint8_t *record_buffer, *read_buffer;
+    uint32_t record_bytes;
     uint32_t *process_next, *item_next, *attempt_next;
     struct hash_cell *number_cells, *key_cells;
     uint32_t *timer_heap, *timer_position;
@@ -67,23 +76,23 @@ static void lay_out_store(struct carver *carver, const struct board *board,
     memcpy(store->slot_counts, counts, sizeof counts);
 }
 
-static void lay_out_tables(struct carver *carver, const struct board *board, struct hub *hub) {
-    hub->processes = carve(carver, board->processes, sizeof(struct hub_process));
-    hub->items = carve(carver, board->items, sizeof(struct hub_item));
-    hub->attempts = carve(carver, board->attempts, sizeof(struct hub_attempt));
-    hub->phones = carve(carver, board->phones, sizeof(struct hub_phone));
-    hub->keys = carve(carver, board->keys, sizeof(struct hub_key));
-    hub->capabilities = carve(carver, board->capabilities, sizeof(struct capability));
-    hub->queues = carve(carver, board->phones + board->capabilities, sizeof(struct hub_queue));
-    hub->record_bytes = board->payload_bytes + 2 * HUB_ERROR_BYTES;
-    hub->record_buffer = carve(carver, hub->record_bytes, 1);
-    hub->read_buffer = carve(carver, hub->record_bytes, 1);
+static void lay_out_tables(struct carver *carver, const struct board *board,
+                           struct layout *layout) {
+    layout->processes = carve(carver, board->processes, sizeof(struct hub_process));
+    layout->items = carve(carver, board->items, sizeof(struct hub_item));
+    layout->attempts = carve(carver, board->attempts, sizeof(struct hub_attempt));
+    layout->phones = carve(carver, board->phones, sizeof(struct hub_phone));
+    layout->keys = carve(carver, board->keys, sizeof(struct hub_key));
+    layout->capabilities = carve(carver, board->capabilities, sizeof(struct capability));
+    layout->queues = carve(carver, board->phones + board->capabilities, sizeof(struct hub_queue));
+    layout->record_bytes = board->payload_bytes + 2 * HUB_ERROR_BYTES;
+    layout->record_buffer = carve(carver, layout->record_bytes, 1);
+    layout->read_buffer = carve(carver, layout->record_bytes, 1);
 }
 
-static size_t lay_out(struct carver *carver, const struct board *board, struct hub *hub,
-                      struct layout *layout) {
+static size_t lay_out(struct carver *carver, const struct board *board, struct layout *layout) {
     lay_out_store(carver, board, &layout->store);
-    lay_out_tables(carver, board, hub);
+    lay_out_tables(carver, board, layout);
     layout->process_next = carve(carver, board->processes, sizeof(uint32_t));
     layout->item_next = carve(carver, board->items, sizeof(uint32_t));
     layout->attempt_next = carve(carver, board->attempts, sizeof(uint32_t));
@@ -99,8 +108,7 @@ static size_t lay_out(struct carver *carver, const struct board *board, struct h
 size_t hub_bytes(const struct board *board) {
     struct carver carver = {0};
     struct layout layout;
-    struct hub hub;
-    return lay_out(&carver, board, &hub, &layout);
+    return lay_out(&carver, board, &layout);
 }
 
 void hub_init(struct hub *hub, const struct board *board, void *memory, struct hal_flash *flash,
@@ -108,14 +116,24 @@ void hub_init(struct hub *hub, const struct board *board, void *memory, struct h
     struct carver carver = {.base = memory};
     struct layout layout;
     check(seed != 0);
+    (void)lay_out(&carver, board, &layout);
     *hub = (struct hub){
         .board = board,
+        .processes = layout.processes,
+        .items = layout.items,
+        .attempts = layout.attempts,
+        .phones = layout.phones,
+        .keys = layout.keys,
+        .capabilities = layout.capabilities,
+        .queues = layout.queues,
+        .record_buffer = layout.record_buffer,
+        .read_buffer = layout.read_buffer,
+        .record_bytes = layout.record_bytes,
         .jitter = {seed},
         .oldest_finished = HUB_NONE,
         .newest_finished = HUB_NONE,
         .stop_grace_ms = 10000,
     };
-    (void)lay_out(&carver, board, hub, &layout);
     check(flash->block_count <= board->block_count);
     store_init(&hub->store, flash, &layout.store);
     pool_init(&hub->process_pool, layout.process_next, board->processes);

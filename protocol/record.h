@@ -227,8 +227,8 @@ enum record_outcome {
 };
 
 struct record_attempt {
-    uint8_t outcome;  /* enum record_outcome */
-    uint8_t category; /* enum record_category; NONE for success */
+    uint8_t outcome;       /* enum record_outcome */
+    uint8_t category;      /* enum record_category; NONE for success */
     uint32_t actions_done; /* of this item, when the record was written */
     bool has_exit_code;
     int32_t exit_code;
