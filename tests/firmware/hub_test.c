@@ -1,4 +1,5 @@
 /* The life of one request from acceptance to its end. */
+#include "firmware/hub_internal.h"
 #include "tests/firmware/hub_rig.h"
 #include "tests/test.h"
 
@@ -213,6 +214,23 @@ static void again_from_a_full_group_changes_nothing(void **state) {
     assert_int_equal(hub_attempt_end(&rig.hub, phone, start.token, &end), STATUS_OK);
 }
 
+/* A timer whose records never fit would never run: the largest fan-out's end, and the largest
+ * record beside a transition, fit an empty group of every board. */
+static void every_board_has_room_for_what_a_timer_may_write(void **state) {
+    (void)state;
+    for (size_t i = 0; board_list[i] != NULL; i++) {
+        const struct board *board = board_list[i];
+        struct hub hub = {.board = board, .record_bytes = board->payload_bytes + 4096};
+        struct hub_process process = {
+            .counts = {.by_state = {[RECORD_RETRY_WAIT] = board->items_per_request}}};
+        hub.processes = &process;
+        uint32_t empty_room = board->frame_bytes - STORE_FRAME_BYTES - STORE_RECORD_BYTES - 64;
+        assert_true(hub_process_end_room(&hub, 0) <= empty_room);
+        assert_true(HUB_TRANSITION_BYTES + HUB_RECORD_BYTES + hub_record_max(&hub) <= empty_room);
+        assert_true(hub_record_max(&hub) > board->payload_bytes + HUB_RECORD_BYTES);
+    }
+}
+
 int firmware_hub_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_request_is_leased_started_stepped_and_finished, set_up),
@@ -223,6 +241,7 @@ int firmware_hub_tests(void) {
         cmocka_unit_test_setup(every_lease_has_a_larger_token, set_up),
         cmocka_unit_test_setup(a_group_is_done_partial_or_dead_as_its_items_are, set_up),
         cmocka_unit_test_setup(again_from_a_full_group_changes_nothing, set_up),
+        cmocka_unit_test(every_board_has_room_for_what_a_timer_may_write),
     };
     return cmocka_run_group_tests_name("firmware/hub", tests, NULL, NULL);
 }
