@@ -215,6 +215,7 @@ static void end_attempt(struct hub *hub, uint32_t item, struct record_attempt en
     end.started = of->attempt_started;
     end.ended = hub_now(hub);
     end.actions_done = of->image.actions_done;
+    end.progress_percent = end.outcome == RECORD_SUCCESS ? 100 : of->progress_percent;
     enum item_event event = choose_end(hub, item, &end);
     hub_log_attempt(hub, item, hub_attempt_take(hub, item), RECORD_ATTEMPT_ENDED_EVENT, &end);
     if (end.outcome == RECORD_FAILURE) {
@@ -289,6 +290,13 @@ enum status hub_attempt_end(struct hub *hub, uint32_t phone, uint64_t token,
     return status;
 }
 
+/* Progress never goes back within one attempt. */
+static void raise_progress(struct hub_item *item, uint32_t percent) {
+    if (percent <= 100 && percent > item->progress_percent) {
+        item->progress_percent = (uint8_t)percent;
+    }
+}
+
 enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
                              const struct record_attempt *so_far) {
     uint32_t item;
@@ -305,6 +313,8 @@ enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
     check(so_far->actions_done > of->image.actions_done);
     of->image.actions_done = so_far->actions_done;
     of->step = (uint8_t)of->image.actions_done;
+    raise_progress(of, so_far->progress_percent);
+    image.progress_percent = of->progress_percent;
     image.outcome = RECORD_UNFINISHED;
     image.phone_id = phone_id(hub, of->image.phone);
     image.started = of->attempt_started;
@@ -330,9 +340,7 @@ enum status hub_attempt_progress(struct hub *hub, uint32_t phone, uint64_t token
     }
     struct hub_item *of = &hub->items[item];
     of->step = step > of->step ? (uint8_t)step : of->step;
-    if (percent <= 100 && percent > of->progress_percent) {
-        of->progress_percent = (uint8_t)percent;
-    }
+    raise_progress(of, percent);
     return STATUS_OK;
 }
 

@@ -270,10 +270,11 @@ void record_get_item(struct cbor_reader *reader, struct record_item *image) {
 /* ---- attempt ---- */
 
 void record_put_attempt(struct cbor_writer *writer, const struct record_attempt *image) {
-    cbor_put_array(writer, 12);
+    cbor_put_array(writer, 13);
     cbor_put_uint(writer, image->outcome);
     cbor_put_uint(writer, image->category);
     cbor_put_uint(writer, image->actions_done);
+    cbor_put_uint(writer, image->progress_percent);
     if (image->has_exit_code) {
         cbor_put_int(writer, image->exit_code);
     } else {
@@ -291,10 +292,11 @@ void record_put_attempt(struct cbor_writer *writer, const struct record_attempt 
 
 void record_get_attempt(struct cbor_reader *reader, struct record_attempt *image) {
     *image = (struct record_attempt){0};
-    size_t newer = get_fields(reader, 12);
+    size_t newer = get_fields(reader, 13);
     image->outcome = get_small(reader, RECORD_OUTCOME_COUNT);
     image->category = get_small(reader, RECORD_CATEGORY_COUNT);
     image->actions_done = get_u32(reader);
+    image->progress_percent = get_small(reader, 101);
     image->has_exit_code = !cbor_get_null(reader);
     if (image->has_exit_code) {
         int64_t code = cbor_get_int(reader);

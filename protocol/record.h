@@ -227,9 +227,10 @@ enum record_outcome {
 };
 
 struct record_attempt {
-    uint8_t outcome;       /* enum record_outcome */
-    uint8_t category;      /* enum record_category; NONE for success */
-    uint32_t actions_done; /* of this item, when the record was written */
+    uint8_t outcome;          /* enum record_outcome */
+    uint8_t category;         /* enum record_category; NONE for success */
+    uint32_t actions_done;    /* of this item, when the record was written */
+    uint8_t progress_percent; /* of the attempt, when the record was written */
     bool has_exit_code;
     int32_t exit_code;
     struct bytes phone_id;

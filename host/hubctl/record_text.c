@@ -29,8 +29,9 @@ static const struct {
                       "target_index", "target_phone", "phone", "token", "wait_ms", "started",
                       "first_device"}},
     [RECORD_ATTEMPT] = {"attempt",
-                        {"outcome", "category", "actions_done", "exit_code", "phone", "code",
-                         "message", "action", "output", "result", "started", "ended"}},
+                        {"outcome", "category", "actions_done", "progress_percent", "exit_code",
+                         "phone", "code", "message", "action", "output", "result", "started",
+                         "ended"}},
     [RECORD_KEY] = {"key", {"key", "body_digest", "process", "status", "evicted"}},
     [RECORD_ANSWER] = {"answer", {NULL}},
 };

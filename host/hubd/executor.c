@@ -246,6 +246,7 @@ static void go_on(struct attempt *attempt) {
 static void report_step(struct attempt *attempt) {
     struct record_attempt so_far = {
         .actions_done = attempt->action + 1,
+        .progress_percent = (uint8_t)(100 * (attempt->action + 1) / attempt->list->count),
         .action = text_of(action_of(attempt)->name),
         .has_exit_code = attempt->end.has_exit_code,
         .exit_code = attempt->end.exit_code,

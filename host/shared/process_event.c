@@ -142,10 +142,14 @@ static void write_payload(struct json_writer *writer, const struct event *event)
 
 /* What happened, for a person. */
 static void write_message(struct json_writer *writer, const struct event *event) {
-    char text[64];
+    char text[RECORD_ID_MAX + 16];
     const char *name = record_event_name(event->header.event);
     if (event->attempt.message.size > 0) {
         json_write_bytes(writer, "message", event->attempt.message);
+    } else if (event->header.event == RECORD_STEP_EVENT) {
+        snprintf(text, sizeof text, "%.*s: done", (int)event->attempt.action.size,
+                 (const char *)event->attempt.action.data);
+        json_write_string(writer, "message", text);
     } else if (event->id.item > 0) {
         snprintf(text, sizeof text, "item %" PRIu32 ": %s", event->id.item, name);
         json_write_string(writer, "message", text);
@@ -169,8 +173,10 @@ enum status process_event_write(struct json_writer *writer, const char *name,
     json_write_string(writer, "status", process_status_names(status, NULL).status);
     if (status == PROCESS_DONE) {
         json_write_uint(writer, "progress_percent", 100);
+    } else if (event.header.kind == RECORD_ATTEMPT) {
+        json_write_uint(writer, "progress_percent", event.attempt.progress_percent);
     } else {
-        json_write_null(writer, "progress_percent"); /* volatile: no record says it */
+        json_write_null(writer, "progress_percent");
     }
     process_member_text(writer, "step", event.attempt.action);
     write_message(writer, &event);

@@ -357,6 +357,7 @@ static void put_failed_attempt(struct cbor_writer *writer) {
         .outcome = RECORD_FAILURE,
         .category = RECORD_CATEGORY_ADB,
         .actions_done = 1,
+        .progress_percent = 40,
         .phone_id = bytes_of("SIM001"),
         .code = bytes_of("closed"),
         .message = bytes_of("the phone hung up"),
@@ -395,7 +396,7 @@ static void writes_events(void **state) {
     assert_string_equal(
         write_event(&header, put_failed_attempt),
         "{\"id\":5,\"process_id\":\"rack-3-1-17\",\"type\":\"attempt_ended\","
-        "\"status\":\"executing\",\"progress_percent\":null,\"step\":\"storage\","
+        "\"status\":\"executing\",\"progress_percent\":40,\"step\":\"storage\","
         "\"message\":\"the phone hung up\",\"payload\":{\"item_id\":\"rack-3-1-17.1\","
         "\"attempt\":2,\"outcome\":\"failure\",\"actions_done\":1,\"phone\":\"SIM001\","
         "\"category\":\"adb\",\"code\":\"closed\",\"exit_code\":null,\"output_tail\":null,"
