@@ -31,7 +31,7 @@ static void commit_objects(struct rig *on, uint32_t first, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         rig_append(on, (first + i) % RIG_OBJECTS);
     }
-    rig_settle(on);
+    store_rig_settle(on);
 }
 
 static void prepare_nothing(struct rig *on) {
@@ -40,9 +40,9 @@ static void prepare_nothing(struct rig *on) {
 
 static void prepare_busy(struct rig *on) {
     for (uint32_t i = 0; i < 1500; i++) {
-        rig_step(on);
+        store_rig_step(on);
     }
-    rig_settle(on);
+    store_rig_settle(on);
 }
 
 /* Every block but the cleaner's holds something, and most of it may go. */
@@ -61,7 +61,7 @@ static void prepare_restarted(struct rig *on) {
 static void prepare_full(struct rig *on) {
     for (uint32_t i = 0; i < 20000; i++) {
         rig_append(on, i % RIG_OBJECTS);
-        if (!on->store.is_syncing && rig_commit(on) == STATUS_FULL) {
+        if (!on->store.is_syncing && store_rig_commit(on) == STATUS_FULL) {
             return;
         }
         (void)!rig_poll(on);
@@ -86,7 +86,7 @@ static void run_one_object(struct rig *on) {
 
 static void run_random(struct rig *on) {
     for (uint32_t i = 0; i < 60; i++) {
-        rig_step(on);
+        store_rig_step(on);
     }
 }
 
@@ -106,7 +106,7 @@ static void run_largest_groups(struct rig *on) {
 
 static void run_full(struct rig *on) {
     rig_acknowledge(on, true);
-    rig_settle(on);
+    store_rig_settle(on);
     commit_objects(on, 7, 5);
 }
 
@@ -148,12 +148,12 @@ static void run_cut(const struct workload *workload, const struct sim_flash_cut 
     if (!rig.flash.is_off) {
         sim_flash_power_off(&rig.flash, first->seed);
     }
-    rig_restart(&rig);
+    store_rig_restart(&rig);
     judge(workload, first, second);
     rig.flash.cut = *second;
     commit_objects(&rig, 2, 4);
     if (second->operation > 0) {
-        rig_restart(&rig);
+        store_rig_restart(&rig);
         judge(workload, first, second);
         commit_objects(&rig, 1, 4);
     }
@@ -168,14 +168,14 @@ static bool makes_sense(const struct rig_geometry *geometry, uint8_t model) {
 
 /* A start, and the number of its operations. */
 static uint32_t prepare(const struct workload *workload, const struct rig_geometry *geometry) {
-    rig_start(&rig, geometry, 1);
+    store_rig_start(&rig, geometry, 1);
     workload->prepare(&rig);
     const struct sim_flash_cut never = {0};
     judge(workload, &never, &never);
     copy_rig(&saved, &rig);
     rig.flash.operations = 0;
     workload->run(&rig);
-    rig_settle(&rig);
+    store_rig_settle(&rig);
     rig_verify(&rig);
     judge(workload, &never, &never);
     return rig.flash.operations;
@@ -244,7 +244,7 @@ static void survives_a_cut_while_formatting(void **state) {
     (void)state;
     for (uint8_t model = 0; model < SIM_FLASH_MODEL_COUNT; model++) {
         for (uint32_t i = 0; i < 200; i++) {
-            rig_start(&rig, &rig_geometries[1], i);
+            store_rig_start(&rig, &rig_geometries[1], i);
             commit_objects(&rig, 0, 5);
             rig.flash.operations = 0;
             rig.flash.cut = (struct sim_flash_cut){1 + i % 3, model, i};
@@ -261,7 +261,7 @@ static void survives_a_cut_while_formatting(void **state) {
 
 /* One long life: cut at a random place again and again, never formatted anew. */
 static void live(const struct rig_geometry *geometry, uint32_t cuts, uint32_t seed) {
-    rig_start(&rig, geometry, seed);
+    store_rig_start(&rig, geometry, seed);
     for (uint32_t i = 0; i < cuts && rig.what == NULL; i++) {
         uint8_t models = geometry->program_bytes > 1 ? SIM_FLASH_MODEL_COUNT : SIM_FLASH_DISTURB;
         rig.flash.operations = 0;
@@ -270,12 +270,12 @@ static void live(const struct rig_geometry *geometry, uint32_t cuts, uint32_t se
                                     (uint8_t)rig_roll(&rig, models), rig_roll(&rig, 1u << 30)};
         rig.flash.cut = cut;
         for (uint32_t steps = 0; !rig.flash.is_off && steps < 400; steps++) {
-            rig_step(&rig);
+            store_rig_step(&rig);
         }
         if (!rig.flash.is_off) {
             sim_flash_power_off(&rig.flash, cut.seed);
         }
-        rig_restart(&rig);
+        store_rig_restart(&rig);
         if (rig.what != NULL) {
             char text[SIM_FLASH_CUT_TEXT];
             sim_flash_cut_text(&cut, text);

@@ -98,9 +98,8 @@ static void expect_chain(const struct rig *rig, uint8_t chain[STORE_CHAIN_BYTES]
     memcpy(chain, digest, STORE_CHAIN_BYTES);
 }
 
-enum status rig_commit(struct rig *rig) {
-    bool was_open =
-        rig->store.open_records > 0 && !rig->store.is_syncing && !rig->store.has_failed;
+enum status store_rig_commit(struct rig *rig) {
+    bool was_open = rig->store.open_records > 0 && !rig->store.is_syncing && !rig->store.has_failed;
     uint64_t groups = rig->store.stats.groups;
     uint64_t head = rig->store.head_seq;
     if (was_open) {
@@ -160,12 +159,12 @@ void rig_acknowledge(struct rig *rig, bool all) {
     }
 }
 
-void rig_settle(struct rig *rig) {
+void store_rig_settle(struct rig *rig) {
     uint32_t turns = 0;
     while ((rig->store.open_records > 0 || rig->store.is_syncing) && !rig->store.has_failed) {
         if (rig->store.is_syncing) {
             (void)!rig_poll(rig);
-        } else if (rig_commit(rig) == STATUS_FULL) {
+        } else if (store_rig_commit(rig) == STATUS_FULL) {
             rig_acknowledge(rig, true);
         }
         turns += 1;
@@ -176,7 +175,7 @@ void rig_settle(struct rig *rig) {
     }
 }
 
-void rig_step(struct rig *rig) {
+void store_rig_step(struct rig *rig) {
     switch (rig_roll(rig, 16)) {
     case 0:
         rig_acknowledge(rig, false);
@@ -190,7 +189,7 @@ void rig_step(struct rig *rig) {
     case 3:
     case 4:
     case 5: {
-        enum status status = rig_commit(rig);
+        enum status status = store_rig_commit(rig);
         if (status == STATUS_FULL) {
             rig_acknowledge(rig, true);
         } else if (status != STATUS_OK && status != STATUS_AGAIN && !rig->flash.is_off) {
@@ -238,7 +237,7 @@ static void sync_flash(struct rig *rig) {
     }
 }
 
-void rig_start(struct rig *rig, const struct rig_geometry *geometry, uint32_t seed) {
+void store_rig_start(struct rig *rig, const struct rig_geometry *geometry, uint32_t seed) {
     memset(rig, 0, offsetof(struct rig, slots));
     rig->geometry = *geometry;
     rig->dice = seed * 0x9e3779b97f4a7c15ULL + 99;
@@ -375,7 +374,7 @@ static void follow_head(struct rig *rig, uint64_t head) {
     rig->group_count = 0;
 }
 
-void rig_restart(struct rig *rig) {
+void store_rig_restart(struct rig *rig) {
     sim_flash_power_on(&rig->flash);
     enum status status = store_mount(&rig->store);
     if (status != STATUS_OK) {
@@ -400,5 +399,5 @@ void rig_restart(struct rig *rig) {
 
 void rig_remount(struct rig *rig) {
     sync_flash(rig);
-    rig_restart(rig);
+    store_rig_restart(rig);
 }

@@ -80,7 +80,7 @@ struct rig {
 };
 
 /* Formats and mounts. */
-void rig_start(struct rig *rig, const struct rig_geometry *geometry, uint32_t seed);
+void store_rig_start(struct rig *rig, const struct rig_geometry *geometry, uint32_t seed);
 
 uint32_t rig_roll(struct rig *rig, uint32_t count);
 struct store_key rig_key(uint32_t object);
@@ -88,15 +88,15 @@ uint32_t rig_body(uint32_t number, uint32_t object, uint32_t body_max, uint8_t *
 
 void rig_append(struct rig *rig, uint32_t object); /* no room: does nothing */
 void rig_release(struct rig *rig, uint32_t object);
-enum status rig_commit(struct rig *rig);
+enum status store_rig_commit(struct rig *rig);
 enum status rig_poll(struct rig *rig);
 void rig_acknowledge(struct rig *rig, bool all);
 /* Commits and polls until everything is durable; acknowledges when the store is full. */
-void rig_settle(struct rig *rig);
+void store_rig_settle(struct rig *rig);
 /* One random operation of a busy hub. */
-void rig_step(struct rig *rig);
+void store_rig_step(struct rig *rig);
 /* Starts again from what is on flash: power on, mount, compare. */
-void rig_restart(struct rig *rig);
+void store_rig_restart(struct rig *rig);
 /* Ends the program, not the power, then starts again. */
 void rig_remount(struct rig *rig);
 /* Compares every object and the log behind the acknowledged cursor with the model. */
