@@ -157,12 +157,13 @@ static uint32_t seal_group(struct store *store, uint32_t from, uint8_t chain[STO
 }
 
 /* The last free blocks are the cleaner's; those that it has emptied come back with this commit. */
-static enum status make_room(struct store *store) {
+static enum status make_room(struct store *store, bool is_last_resort) {
     uint32_t bytes = store_padded(store, store->open_bytes + STORE_TAIL_BYTES);
     if (store_rest(store) >= bytes) {
         return STATUS_OK;
     }
-    if (store->free_count + store->leaving_count <= STORE_CLEANER_BLOCKS) {
+    bool is_low = store->free_count + store->leaving_count <= STORE_CLEANER_BLOCKS;
+    if (is_low && !(is_last_resort && store->leaving_count > 0)) {
         return STATUS_FULL;
     }
     return store_open_block(store, true);
@@ -176,9 +177,9 @@ enum status store_start_sync(struct store *store) {
 }
 
 /* Programs the open group; a block that does not take it is left for another one. */
-static enum status program_group(struct store *store) {
+static enum status program_group(struct store *store, bool is_last_resort) {
     uint32_t from = STORE_OPEN;
-    enum status status = make_room(store);
+    enum status status = make_room(store, is_last_resort);
     while (status == STATUS_OK) {
         uint8_t chain[STORE_CHAIN_BYTES];
         uint32_t start = store->block * store->flash->block_bytes + store->offset;
@@ -213,9 +214,12 @@ enum status store_commit(struct store *store) {
     if (store->is_syncing || store->open_records == 0) {
         return STATUS_AGAIN;
     }
-    enum status status = program_group(store);
+    enum status status = program_group(store, false);
     while (status == STATUS_FULL && clean_for_commit(store, &status)) {
-        status = program_group(store);
+        status = program_group(store, false);
+    }
+    if (status == STATUS_FULL) {
+        status = program_group(store, true);
     }
     if (status != STATUS_OK) {
         return status;
@@ -263,6 +267,6 @@ bool store_admits(const struct store *store, uint64_t bytes_reserved, uint64_t b
     uint64_t blocks = store->flash->block_count - STORE_SPARE_BLOCKS - store->stats.bad_blocks;
     uint64_t limit = blocks * payload / 10 * 6;
     uint64_t wanted = store->live_bytes + bytes_reserved + bytes;
-    bool has_spare = store->free_count + store->leaving_count > STORE_SPARE_BLOCKS;
+    bool has_spare = store->free_count + store->leaving_count > STORE_CLEANER_BLOCKS;
     return !store->has_failed && has_spare && wanted <= limit;
 }

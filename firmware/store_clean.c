@@ -153,6 +153,10 @@ static bool may_begin(const struct store *store, uint32_t victim) {
     return fits && is_low(store) && has_garbage(store);
 }
 
+static bool block_has_live(const struct store *store, uint32_t victim) {
+    return store->memory.blocks[victim].live_bytes > 0;
+}
+
 enum status store_clean(struct store *store) {
     if (store->has_failed) {
         return STATUS_IO;
@@ -166,17 +170,18 @@ enum status store_clean(struct store *store) {
     while (status == STATUS_WORN) { /* a block that does not take the copies is left */
         status = copy_frame(store, victim);
     }
-    if (status != STATUS_OK || store->is_syncing) {
+    if (status != STATUS_OK || block_has_live(store, victim)) {
         bool is_stuck = status == STATUS_FULL;
         store->has_failed = store->has_failed || (status != STATUS_OK && !is_stuck);
         return is_stuck ? STATUS_OK : status;
     }
     struct store_block *block = &store->memory.blocks[victim];
-    check(block->live_bytes == 0);
     block->state = STORE_BLOCK_LEAVING;
     block->leave_commit = store->commit_count + (store->open_records > 0);
     store->leaving_count += 1;
     store->clean_slot = 0;
-    store_free_left_blocks(store);
+    if (!store->is_syncing) {
+        store_free_left_blocks(store);
+    }
     return STATUS_OK;
 }

@@ -91,7 +91,7 @@ static void change_randomly(struct sim_flash *flash, const struct change *change
 static void disturb(struct sim_flash *flash, const struct change *change) {
     uint32_t start = change->offset / flash->page_bytes * flash->page_bytes;
     for (uint32_t at = start; at < change->offset; at++) {
-        flash->cells[at] &= (uint8_t)(roll(flash) | roll(flash) | roll(flash));
+        flash->cells[at] &= (uint8_t)(roll(flash) | roll(flash) >> 8);
     }
 }
 
@@ -137,7 +137,7 @@ static bool next_dirty(const struct sim_flash *flash, uint32_t *page) {
 static void flush_cache(struct sim_flash *flash) {
     uint32_t size = flash->base.program_bytes;
     for (uint32_t page = 0; next_dirty(flash, &page); page++) {
-        memcpy(flash->cells + page * size, flash->cache + page * size, size);
+        memcpy(flash->cells + (size_t)page * size, flash->cache + (size_t)page * size, size);
         flash->written[page] = 0;
     }
 }
@@ -146,14 +146,14 @@ static void flush_cache(struct sim_flash *flash) {
 static void lose_cache(struct sim_flash *flash) {
     uint32_t size = flash->base.program_bytes;
     for (uint32_t page = 0; next_dirty(flash, &page); page++) {
-        struct change change = {page * size, size, flash->cache + page * size};
+        struct change change = {page * size, size, flash->cache + (size_t)page * size};
         uint32_t fate = roll(flash) % 3;
         if (fate == 0) {
             tear(flash, &change);
         } else if (fate == 1) {
             change_bytes(flash, &change, size);
         }
-        memcpy(flash->cache + page * size, flash->cells + page * size, size);
+        memcpy(flash->cache + (size_t)page * size, flash->cells + (size_t)page * size, size);
         flash->written[page] = 0;
     }
 }
