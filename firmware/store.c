@@ -156,14 +156,17 @@ static uint32_t seal_group(struct store *store, uint32_t from, uint8_t chain[STO
     return at + STORE_TAIL_BYTES;
 }
 
+static bool is_low(const struct store *store) {
+    return store->free_count + store->leaving_count <= STORE_CLEANER_BLOCKS;
+}
+
 /* The last free blocks are the cleaner's; those that it has emptied come back with this commit. */
 static enum status make_room(struct store *store, bool is_last_resort) {
     uint32_t bytes = store_padded(store, store->open_bytes + STORE_TAIL_BYTES);
     if (store_rest(store) >= bytes) {
         return STATUS_OK;
     }
-    bool is_low = store->free_count + store->leaving_count <= STORE_CLEANER_BLOCKS;
-    if (is_low && !(is_last_resort && store->leaving_count > 0)) {
+    if (is_low(store) && !(is_last_resort && store->leaving_count > 0)) {
         return STATUS_FULL;
     }
     return store_open_block(store, true);
@@ -214,10 +217,13 @@ enum status store_commit(struct store *store) {
     if (store->is_syncing || store->open_records == 0) {
         return STATUS_AGAIN;
     }
-    enum status status = program_group(store, false);
-    while (status == STATUS_FULL && clean_for_commit(store, &status)) {
-        status = program_group(store, false);
+    enum status status = STATUS_FULL;
+    while (is_low(store) && clean_for_commit(store, &status)) {
     }
+    if (status != STATUS_FULL) {
+        return status;
+    }
+    status = program_group(store, false);
     if (status == STATUS_FULL) {
         status = program_group(store, true);
     }
