@@ -17,7 +17,7 @@ static enum status mirror(struct http_tls_stream *outer, enum status status) {
     bool is_end = status != STATUS_OK && status != STATUS_AGAIN && status != STATUS_CLOSED;
     if (is_end && !outer->was_told && !outer->tls.is_established) {
         outer->was_told = true;
-        outer->owner->refused += 1;
+        *outer->refused += 1;
         log_warn("tls_refused reason=%s", tls_stream_reason(&outer->tls));
     }
     return status;
@@ -43,7 +43,7 @@ static const struct hal_stream_ops ops = {read_tls, write_tls, close_tls};
 
 static enum status accept_tls(const struct http_acceptor *acceptor, int listener,
                               struct hal_stream *stream) {
-    struct http_tls *tls = (struct http_tls *)(void *)(uintptr_t)acceptor;
+    const struct http_tls *tls = (const struct http_tls *)(const void *)acceptor;
     struct http_tls_stream *outer = of(stream);
     memset(outer, 0, sizeof *outer);
     enum status status = tcp_accept(listener, &outer->tls.socket);
@@ -55,7 +55,7 @@ static enum status accept_tls(const struct http_acceptor *acceptor, int listener
         log_warn("tls_failed reason=%s", tls_stream_reason(&outer->tls));
         return status == STATUS_NO_MEMORY ? STATUS_FULL : status;
     }
-    outer->owner = tls;
+    outer->refused = tls->refused;
     outer->stream.ops = &ops;
     (void)mirror(outer, STATUS_OK);
     return STATUS_OK;
@@ -74,4 +74,5 @@ static bool peer_of(const struct http_acceptor *acceptor, const struct hal_strea
 
 void http_tls_init(struct http_tls *tls, struct tls_config_pair *configs) {
     *tls = (struct http_tls){.acceptor = {accept_tls, peer_of}, .configs = configs};
+    tls->refused = &tls->refused_count;
 }

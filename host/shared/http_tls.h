@@ -10,14 +10,15 @@
 struct http_tls_stream {
     struct hal_stream stream;
     struct tls_stream tls;
-    struct http_tls *owner;
-    bool was_told; /* its end was logged */
+    uint64_t *refused; /* the counter of its http_tls */
+    bool was_told;     /* its end was logged */
 };
 
 struct http_tls {
     struct http_acceptor acceptor; /* for http_server_listen() */
     struct tls_config_pair *configs;
-    uint64_t refused; /* connections that ended without a verified peer or a common TLS */
+    uint64_t *refused;      /* &refused_count: acceptors are const to the server */
+    uint64_t refused_count; /* connections that ended without a verified peer or a common TLS */
 };
 
 /* `configs` holds a loaded server config; it may be loaded again while the server runs. */

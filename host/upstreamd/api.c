@@ -131,31 +131,31 @@ static void not_yet(const struct api_call *call) {
 
 struct endpoint {
     enum http_method method;
-    const char *path; /* `*` stands for one part, the call's id */
     unsigned scopes;  /* any of them; 0: no token needed */
+    const char *path; /* `*` stands for one part, the call's id */
     void (*handle)(const struct api_call *call);
 };
 
 static const struct endpoint endpoints[] = {
-    {HTTP_METHOD_GET, "/processes", TOKEN_READ, api_list_processes},
-    {HTTP_METHOD_GET, "/processes/*", TOKEN_READ, api_get_process},
-    {HTTP_METHOD_GET, "/processes/*/events", TOKEN_READ, api_get_events},
-    {HTTP_METHOD_GET, "/processes/*/stream", TOKEN_READ, api_get_stream},
-    {HTTP_METHOD_GET, "/phones", TOKEN_READ, api_get_phones},
-    {HTTP_METHOD_GET, "/phones/*", TOKEN_READ, api_get_phone},
-    {HTTP_METHOD_GET, "/hubs", TOKEN_READ, api_get_hubs},
-    {HTTP_METHOD_GET, "/metrics", TOKEN_READ, api_get_metrics},
-    {HTTP_METHOD_GET, "/healthz", 0, get_health},
-    {HTTP_METHOD_GET, "/readyz", 0, get_ready},
-    {HTTP_METHOD_POST, "/capability-requests/enqueue", TOKEN_SUBMIT, not_yet},
-    {HTTP_METHOD_POST, "/maintenance/requests", TOKEN_SUBMIT, not_yet},
-    {HTTP_METHOD_POST, "/ingest", TOKEN_SUBMIT, not_yet},
-    {HTTP_METHOD_POST, "/cancel", TOKEN_SUBMIT, not_yet},
-    {HTTP_METHOD_POST, "/processes/*/cancel", TOKEN_SUBMIT, not_yet},
-    {HTTP_METHOD_POST, "/processes/*/retry", TOKEN_SUBMIT, not_yet},
-    {HTTP_METHOD_POST, "/processes/*/suspend", TOKEN_SUBMIT, not_yet},
-    {HTTP_METHOD_POST, "/processes/*/resume", TOKEN_SUBMIT, not_yet},
-    {HTTP_METHOD_POST, "/processes/*/settle", TOKEN_SUBMIT, not_yet},
+    {HTTP_METHOD_GET, TOKEN_READ, "/processes", api_list_processes},
+    {HTTP_METHOD_GET, TOKEN_READ, "/processes/*", api_get_process},
+    {HTTP_METHOD_GET, TOKEN_READ, "/processes/*/events", api_get_events},
+    {HTTP_METHOD_GET, TOKEN_READ, "/processes/*/stream", api_get_stream},
+    {HTTP_METHOD_GET, TOKEN_READ, "/phones", api_get_phones},
+    {HTTP_METHOD_GET, TOKEN_READ, "/phones/*", api_get_phone},
+    {HTTP_METHOD_GET, TOKEN_READ, "/hubs", api_get_hubs},
+    {HTTP_METHOD_GET, TOKEN_READ, "/metrics", api_get_metrics},
+    {HTTP_METHOD_GET, 0, "/healthz", get_health},
+    {HTTP_METHOD_GET, 0, "/readyz", get_ready},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/capability-requests/enqueue", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/maintenance/requests", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/ingest", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/cancel", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/cancel", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/retry", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/suspend", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/resume", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/settle", not_yet},
 };
 
 /* ---- routing ---- */

@@ -118,7 +118,7 @@ void api_get_metrics(const struct api_call *call) {
     put_http(&text, "api", &api->server);
     put_http(&text, "sync", &api->sync->server);
     one(&text, "upstream_tls_refused_total", "counter", "Hubs without a certificate that counts.",
-        api->sync->tls.refused);
+        api->sync->tls.refused_count);
     one(&text, "upstream_streams", "gauge", "Event streams open.", api->stream_count);
     one(&text, "upstream_uptime_seconds", "gauge", "Since this program started.",
         (fleet->now.mono_ms - api->started_ms) / 1000);

@@ -73,6 +73,7 @@ static void handle(void *owner, struct http_connection *connection,
     }
 }
 
+/* cppcheck-suppress constParameter ; the type is the server's */
 static void closed(void *owner, struct http_connection *connection) {
     struct sync_server *sync = owner;
     for (uint32_t i = 0; i < sync->waiting_count; i++) {

@@ -286,8 +286,8 @@ static void run(struct daemon *daemon) {
 }
 
 int main(int argc, char **argv) {
-    const char *config = NULL;
-    const char *level_text = NULL;
+    static const char *config; /* cli_start() sets them */
+    static const char *level_text;
     bool only_check = false;
     const struct cli_option options[] = {
         {.name = "config",
