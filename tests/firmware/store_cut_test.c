@@ -287,10 +287,10 @@ static void live(const struct rig_geometry *geometry, uint32_t cuts, uint32_t se
     rig.cuts += cuts;
 }
 
-/* STORE_CUTS=1000000 makes it as long as one likes. */
+/* STORE_CUTS=1000000, for each kind of device, makes it as long as one likes. */
 static uint32_t wanted_cuts(void) {
     const char *text = getenv("STORE_CUTS");
-    return text != NULL ? (uint32_t)strtoul(text, NULL, 10) : 12000;
+    return text != NULL ? (uint32_t)strtoul(text, NULL, 10) : 4000;
 }
 
 static void survive_random_cuts(const struct rig_geometry *geometry) {
