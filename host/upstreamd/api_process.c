@@ -85,6 +85,25 @@ static void find_phone(struct source *source, uint64_t number) {
     }
 }
 
+/* How far a running item's attempt had come when the hub last recorded it. */
+static void find_progress(struct source *source, struct process_json_item *item) {
+    struct db_image image = {.buffer = side_buffer};
+    const uint64_t path[3] = {source->number, item->number, item->image.attempt};
+    struct record_header header;
+    struct cbor_reader reader;
+    struct record_attempt attempt;
+    if (item->image.state != RECORD_RUNNING ||
+        db_object_get(source->db, source->store, RECORD_ATTEMPT, path, &image) != STATUS_OK) {
+        return;
+    }
+    cbor_reader_init(&reader, image.bytes);
+    record_get_header(&reader, &header);
+    record_get_attempt(&reader, &attempt);
+    if (cbor_reader_done(&reader) && attempt.outcome == RECORD_UNFINISHED) {
+        item->progress_percent = attempt.progress_percent;
+    }
+}
+
 static bool bring_item(void *owner, uint32_t index, struct process_json_item *item) {
     struct source *source = owner;
     struct db_image image = {.buffer = image_buffer};
@@ -105,6 +124,7 @@ static bool bring_item(void *owner, uint32_t index, struct process_json_item *it
     record_get_item(&reader, &item->image);
     find_phone(source, item->image.phone);
     item->phone = api_text(source->phone);
+    find_progress(source, item);
     return cbor_reader_done(&reader);
 }
 

@@ -108,6 +108,23 @@ static enum status apply_hub(struct apply *apply, struct cbor_reader *reader) {
     return status;
 }
 
+/* Kinds that are shown as they are: only whether they can be. */
+static enum status judge_other(const struct record_header *header, struct cbor_reader *reader) {
+    struct record_attempt attempt;
+    struct record_phone phone;
+    struct record_key key;
+    if (header->kind == RECORD_ATTEMPT) {
+        record_get_attempt(reader, &attempt);
+    } else if (header->kind == RECORD_PHONE) {
+        record_get_phone(reader, &phone);
+    } else if (header->kind == RECORD_KEY) {
+        record_get_key(reader, &key);
+    } else {
+        return STATUS_MALFORMED;
+    }
+    return cbor_reader_done(reader) ? STATUS_OK : STATUS_MALFORMED;
+}
+
 /* What listings show of a process: every record of it moves its row on. */
 static enum status move_process(struct apply *apply, const struct record_header *header) {
     const struct db_process process = {
@@ -133,7 +150,7 @@ static enum status apply_image(struct apply *apply, const struct record_header *
     case RECORD_ITEM:
         return apply_item(apply, header, reader);
     default:
-        return STATUS_OK;
+        return judge_other(header, reader);
     }
 }
 

@@ -172,9 +172,14 @@ def item(number, revision, event, status, mono_ms, state, attempt=0):
         1 << 40 | number, 0, when(13) if attempt else None, None])
 
 
+def attempt_step(number, revision, mono_ms, percent):
+    return record(ATTEMPT, [number, 1, 1], revision, "step", EXECUTING, mono_ms, [
+        4, 0, 1, percent, None, "SIM001", "", "", "battery", "", '{"level":80}', when(13), None])
+
+
 def attempt_ended(number, revision, status, mono_ms):
     return record(ATTEMPT, [number, 1, 1], revision, "attempt_ended", status, mono_ms, [
-        0, 0, 4, 0, "SIM001", "", "all is well", "health", "", '{"health":"good"}', when(13),
+        0, 0, 4, 100, 0, "SIM001", "", "all is well", "health", "", '{"health":"good"}', when(13),
         when(mono_ms)])
 
 

@@ -96,6 +96,7 @@ class Sync(UpstreamCase):
             self.assertEqual([], reply.commands)
         self.assertEqual(store.head_seq, cursor)
         self.assertEqual(store.head_seq, self.metric("upstream_records_total"))
+        self.assertEqual(0, self.metric("upstream_unknown_records_total"))
 
     def test_takes_duplicates_once(self):
         store, link = self.farm(), self.link()
@@ -284,6 +285,15 @@ class Reading(UpstreamCase):
         self.assertEqual((False, "hub-1"), (shown["stale"], shown["hub_id"]))
         self.assertEqual(shown["status_as_of"], shown["hub_last_seen"])
 
+    def test_shows_how_far_a_running_process_is(self):
+        for group in hub_client.life(4)[:3]:
+            self.store.append(*group)
+        self.store.append(hub_client.attempt_step(4, 6, 15, 25))
+        self.hub.push(self.store, 0, self.store.groups)
+        shown = self.json("/processes/hub-1-1-4")
+        self.assertEqual(("executing", 25, {"level": 80}, 6), (
+            shown["status"], shown["progress_percent"], shown["result"], shown["last_event_id"]))
+
     def test_lists_newest_first_and_filters(self):
         store = self.store
         store.append(*hub_client.life(4)[0])
@@ -340,7 +350,9 @@ class Reading(UpstreamCase):
     def read_event(self, answer):
         number, data = None, None
         while True:
-            line = answer.readline().decode().rstrip("\n")
+            line = answer.readline().decode()
+            self.assertNotEqual("", line, "the stream ended early")
+            line = line.rstrip("\n")
             if line == "" and data is not None:
                 self.assertEqual(number, data["id"])
                 return data
