@@ -380,11 +380,15 @@ enum status hub_capability_set(struct hub *hub, const struct capability *capabil
     if (index == HUB_NONE && hub->capability_count == hub->board->capabilities) {
         return STATUS_FULL;
     }
-    if (index == HUB_NONE) {
+    bool is_new = index == HUB_NONE;
+    if (is_new) {
         index = hub->capability_count;
         hub->capability_count += 1;
     }
     hub->capabilities[index] = *capability;
     hub_reserve_recount(hub);
+    if (is_new) {
+        hub_capability_bind(hub, index);
+    }
     return STATUS_OK;
 }

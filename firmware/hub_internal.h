@@ -40,6 +40,8 @@ void hub_item_change(struct hub *hub, uint32_t item, enum item_event event,
 /* Puts an item whose image is new or loaded into counts, queue and reserve; takes it out again. */
 void hub_item_enter(struct hub *hub, uint32_t item);
 void hub_item_leave(struct hub *hub, uint32_t item);
+/* Gives a capability that is new the processes that waited for it. */
+void hub_capability_bind(struct hub *hub, uint32_t capability);
 /* Counts the reserve anew: a capability's limits have changed. */
 void hub_reserve_recount(struct hub *hub);
 /* The process's status may have changed: ends it when it is terminal. */

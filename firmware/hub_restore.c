@@ -30,6 +30,36 @@ static void list_finished(struct hub *hub, uint32_t process) {
     *(newer == HUB_NONE ? &hub->newest_finished : &hub->processes[newer].older) = process;
 }
 
+/* Whether a process asks for this capability: its request says so. */
+static bool asks_for(struct hub *hub, uint32_t process, uint32_t capability) {
+    struct record_header header;
+    struct cbor_reader reader;
+    struct record_request request;
+    if (hub_read(hub, (struct store_key){RECORD_REQUEST, process}, &header, &reader) != STATUS_OK) {
+        return false;
+    }
+    record_get_request(&reader, &request);
+    return cbor_reader_done(&reader) &&
+           hub_capability_find(hub, request.process_type) == capability;
+}
+
+void hub_capability_bind(struct hub *hub, uint32_t capability) {
+    for (uint32_t p = 0; p < hub->process_pool.touched; p++) {
+        struct hub_process *of = &hub->processes[p];
+        if (!pool_is_used(&hub->process_pool, p) || of->capability != HUB_NONE ||
+            !asks_for(hub, p, capability)) {
+            continue;
+        }
+        for (uint32_t i = of->first_item; i != HUB_NONE; i = hub->items[i].next_of_process) {
+            hub_item_leave(hub, i);
+        }
+        of->capability = capability;
+        for (uint32_t i = of->first_item; i != HUB_NONE; i = hub->items[i].next_of_process) {
+            hub_item_enter(hub, i);
+        }
+    }
+}
+
 void hub_restore(struct hub *hub) {
     for (uint32_t i = 0; i < hub->item_pool.touched; i++) {
         if (pool_is_used(&hub->item_pool, i)) {

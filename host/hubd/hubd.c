@@ -193,13 +193,16 @@ static bool may_exit(struct daemon *daemon) {
     bool is_quiet = hub_busy_count(&daemon->hub) == 0 && daemon->hub.store.open_records == 0 &&
                     !daemon->hub.store.is_syncing;
     uint64_t now = loop_now_ms();
-    if (!is_quiet && now >= daemon->stop_deadline_ms && !has_asked) {
+    bool is_over = now >= daemon->stop_deadline_ms;
+    if (!is_quiet && is_over && !has_asked) {
         has_asked = true;
-        hub_stop(&daemon->hub, true);
         daemon->stop_deadline_ms = now + 5000;
-        return false;
+        is_over = false;
     }
-    return is_quiet || (has_asked && now >= daemon->stop_deadline_ms);
+    if (has_asked) {
+        hub_stop(&daemon->hub, true); /* again, for items that had no room in the open group */
+    }
+    return is_quiet || (has_asked && is_over);
 }
 
 static void run(struct daemon *daemon) {

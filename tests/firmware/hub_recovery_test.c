@@ -298,6 +298,25 @@ static void an_item_of_an_unknown_capability_waits_and_can_be_canceled(void **st
     assert_int_equal(rig_process(&rig, process)->status, PROCESS_CANCELLED);
 }
 
+/* A file that comes back (SIGHUP) finds the work that waited for it. */
+static void an_item_runs_once_its_capability_is_there_again(void **state) {
+    (void)state;
+    (void)rig_phone(&rig, "A");
+    rig.hub.is_stopping = true;
+    uint32_t process = rig_submit(&rig, &one);
+    struct capability capability = rig.hub.capabilities[0];
+    memset(rig.memory, 0, sizeof rig.memory);
+    hub_init(&rig.hub, rig.hub.board, rig.memory, &rig.flash.base, 1);
+    assert_int_equal(hub_load(&rig.hub, bytes_of("hub"), rig.boot_id, &rig.clock), STATUS_OK);
+    rig_settle(&rig);
+    assert_int_equal(rig_item(&rig, process, 1)->queue, HUB_NONE);
+    assert_int_equal(hub_capability_set(&rig.hub, &capability), STATUS_OK);
+    assert_int_equal(rig_process(&rig, process)->capability, 0);
+    (void)rig_phone(&rig, "A");
+    rig_settle(&rig);
+    assert_int_equal(rig_item(&rig, process, 1)->image.state, RECORD_RUNNING);
+}
+
 int firmware_hub_recovery_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_was_not_committed_never_was, set_up),
@@ -316,6 +335,7 @@ int firmware_hub_recovery_tests(void) {
         cmocka_unit_test_setup(phones_are_found_out_anew_but_stay_quarantined, set_up),
         cmocka_unit_test_setup(a_store_of_another_hub_is_refused, set_up),
         cmocka_unit_test_setup(an_item_of_an_unknown_capability_waits_and_can_be_canceled, set_up),
+        cmocka_unit_test_setup(an_item_runs_once_its_capability_is_there_again, set_up),
     };
     return cmocka_run_group_tests_name("firmware/hub_recovery", tests, NULL, NULL);
 }
