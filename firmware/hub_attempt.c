@@ -84,10 +84,17 @@ static bool is_uncertain(const struct hub *hub, uint32_t item, const struct reco
     return end->outcome != RECORD_FAILURE || end->category != RECORD_CATEGORY_EXIT_CODE;
 }
 
+/* What SPEC.md section 2 itself calls retryable; for the rest the capability decides. */
+static bool is_always_retryable(const struct record_item *image, enum record_category category) {
+    return image->stop == RECORD_STOP_EXPIRE || image->stop == RECORD_STOP_TIMEOUT ||
+           category == RECORD_CATEGORY_PHONE_LOST || category == RECORD_CATEGORY_HOST_RESTARTED;
+}
+
 static enum item_event choose_failure(const struct hub *hub, uint32_t item,
                                       enum record_category category) {
     const struct capability *capability = hub_capability_of(hub, item);
-    if (capability == NULL || (capability->retryable >> category & 1u) == 0) {
+    if (capability == NULL || ((capability->retryable >> category & 1u) == 0 &&
+                               !is_always_retryable(&hub->items[item].image, category))) {
         return ITEM_ON_FAIL_PERMANENT;
     }
     uint32_t counted = hub->items[item].image.attempts_counted + 1;

@@ -242,10 +242,12 @@ static void make_process(struct hub *hub, uint32_t process, const struct hub_ord
     struct hub_process *of = &hub->processes[process];
     hub->image.process_number += 1;
     struct record_time now = hub_now(hub);
+    /* A deadline before planning plans nothing (SPEC.md section 3). */
+    bool is_late = request->deadline_ms != 0 && request->deadline_ms <= hub->clock.wall_ms;
     *of = (struct hub_process){
         .image = {.generation = 1,
-                  .flags = RECORD_PLANNED,
-                  .item_count = order->item_count,
+                  .flags = RECORD_PLANNED | (is_late ? RECORD_PAST_DEADLINE : 0),
+                  .item_count = is_late ? 0 : order->item_count,
                   .created = now,
                   .queued = now},
         .number = hub->image.process_number,
@@ -333,11 +335,12 @@ enum status hub_accept(struct hub *hub, const struct hub_order *order,
     uint32_t process = pool_take(&hub->process_pool);
     check(process != POOL_NONE);
     make_process(hub, process, order);
-    for (uint32_t i = 0; i < order->item_count; i++) {
+    for (uint32_t i = 0; i < hub->processes[process].image.item_count; i++) {
         make_item(hub, process, i + 1, order->phones == NULL ? 0 : order->phones[i]);
     }
     log_acceptance(hub, process, order->request);
     hub_process_arm(hub, process);
+    hub_process_settle(hub, process);
     hub->counters.accepted += 1;
     *accepted = (struct hub_accepted){
         .number = hub->processes[process].number,

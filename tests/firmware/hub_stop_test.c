@@ -210,14 +210,16 @@ static void a_deadline_fails_what_waits_and_stops_what_runs(void **state) {
     assert_int_equal(attempt.category, RECORD_CATEGORY_DEADLINE);
 }
 
-static void a_deadline_already_passed_starts_nothing(void **state) {
+static void a_deadline_already_passed_plans_nothing(void **state) {
     (void)state;
     (void)rig_phone(&rig, "A");
     uint32_t process = rig_submit(&rig, &(struct rig_order){.deadline_ms = rig.clock.wall_ms - 1});
     rig_assert_no_start(&rig);
-    assert_string_equal(process_status_names(rig_process(&rig, process)->status, NULL).status,
-                        "failed_terminal");
-    assert_int_equal(rig_item(&rig, process, 1)->image.attempt, 0);
+    assert_int_equal(rig_process(&rig, process)->status, PROCESS_NO_TARGET);
+    assert_int_equal(rig_process(&rig, process)->image.flags,
+                     RECORD_PLANNED | RECORD_PAST_DEADLINE);
+    assert_int_equal(rig_process(&rig, process)->first_item, HUB_NONE);
+    assert_int_not_equal(rig_process(&rig, process)->end_seq, 0);
 }
 
 static void an_item_that_would_wait_past_its_deadline_fails_in_the_same_group(void **state) {
@@ -305,7 +307,7 @@ int firmware_hub_stop_tests(void) {
         cmocka_unit_test_setup(cancel_replaces_a_weaker_stop_and_is_not_replaced, set_up),
         cmocka_unit_test_setup(a_group_partly_done_is_cancelled_as_a_whole, set_up),
         cmocka_unit_test_setup(a_deadline_fails_what_waits_and_stops_what_runs, set_up),
-        cmocka_unit_test_setup(a_deadline_already_passed_starts_nothing, set_up),
+        cmocka_unit_test_setup(a_deadline_already_passed_plans_nothing, set_up),
         cmocka_unit_test_setup(an_item_that_would_wait_past_its_deadline_fails_in_the_same_group,
                                set_up),
         cmocka_unit_test_setup(times_of_day_wait_until_the_clock_is_known, set_up),
