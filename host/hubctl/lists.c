@@ -85,9 +85,10 @@ static int run_capabilities(struct command_line *line) {
 static const struct list hub_list = {
     .target = "/hubs",
     .array = "hubs",
-    .columns = 7,
-    .heads = {"HUB", "CONNECTED", "LAST SEEN", "EPOCH", "STORED", "LAG", "STATE"},
-    .members = {"hub_id", "connected", "last_seen", "epoch", "stored_seq", "lag", "state"},
+    .columns = 8,
+    .heads = {"HUB", "STALE", "LAST SEEN", "EPOCH", "CURSOR", "LAG MS", "PHONES", "FORKS"},
+    .members = {"hub_id", "stale", "hub_last_seen", "store_epoch", "cursor", "sync_lag_ms",
+                "phones", "forks"},
 };
 
 static int run_hubs(struct command_line *line) {

@@ -126,6 +126,13 @@ static int run_show(struct command_line *line) {
 
 /* ---- events and logs ---- */
 
+static bool has_gap(const struct json *json) {
+    unsigned token = 0;
+    bool has = false;
+    return json_member(json, 0, "gap", &token) == STATUS_OK &&
+           json_get_bool(json, token, &has) == STATUS_OK && has;
+}
+
 /* One page. `*after` becomes the last event's id; false in `*has_more`: that was all. */
 static int print_page(struct command_line *line, bool shows_output, uint64_t *after,
                       bool *has_more) {
@@ -143,7 +150,7 @@ static int print_page(struct command_line *line, bool shows_output, uint64_t *af
     }
     if (line->is_json) {
         command_print_answer(&json);
-    } else if (command_number(&json, 0, "gap") != 0 || command_is(&json, 0, "gap", "true")) {
+    } else if (has_gap(&json)) {
         printf("(older events are gone)\n");
     }
     while (!line->is_json && json_each(&json, events, &at)) {

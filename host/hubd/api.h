@@ -55,7 +55,8 @@ struct api {
     uint64_t started_ms;
     bool is_ready;
     jsmntok_t json_tokens[API_TOKENS];
-    char scratch[API_OUTPUT_BYTES]; /* one event, or one synthesised member */
+    char scratch[API_OUTPUT_BYTES];   /* one event */
+    char line[API_OUTPUT_BYTES + 64]; /* the same with the frame of a stream */
 };
 
 struct api_parts {

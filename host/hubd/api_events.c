@@ -1,8 +1,6 @@
 /* The history of a process: pages of events, and the live stream of server-sent events. */
 #include "host/hubd/api_internal.h"
 
-#include "host/shared/http_target.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -59,35 +57,19 @@ static bool write_event(struct api *api, uint32_t process, uint32_t where, uint6
            json_write_finish(&writer, json) == STATUS_OK;
 }
 
-static bool query_number(const struct api_call *call, const char *name, uint64_t max,
-                         uint64_t *value) {
-    char text[24];
-    enum status status = http_target_value(call->request->query, name, text, sizeof text);
-    if (status == STATUS_NOT_FOUND) {
-        return true;
-    }
-    if (status != STATUS_OK || config_integer(text, 0, max, value) != STATUS_OK) {
-        char message[96];
-        snprintf(message, sizeof message, "the query's `%s` is not a number in range", name);
-        api_refuse(call, 400, "malformed_query", message);
-        return false;
-    }
-    return true;
-}
-
-void api_get_events(const struct api_call *call) {
-    struct api *api = call->api;
+void api_get_events(const struct http_api_call *call) {
+    struct api *api = api_of(call);
     uint64_t after = 0;
     uint64_t limit = PAGE_USUAL;
     uint32_t process = api_process_of(call);
-    if (process == HUB_NONE || !query_number(call, "after", INT64_MAX, &after) ||
-        !query_number(call, "limit", PAGE_MAX, &limit)) {
+    if (process == HUB_NONE || !http_api_query_number(call, "after", INT64_MAX, &after) ||
+        !http_api_query_number(call, "limit", PAGE_MAX, &limit)) {
         return;
     }
     struct page page = {.limit = limit == 0 ? 1 : (uint32_t)limit};
     find_page(api->hub, process, after, &page);
     struct process_id id = api_process_id(api->hub, api->hub->processes[process].number);
-    struct json_writer writer = api_begin_json(call);
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     process_member_id(&writer, "process_id", &id);
     json_write_bool(&writer, "gap", page.has_gap);
@@ -107,7 +89,7 @@ void api_get_events(const struct api_call *call) {
     json_write_uint(&writer, "last_id", last);
     json_write_bool(&writer, "more", last < api->hub->processes[process].revision);
     json_write_end_object(&writer);
-    api_end_json(call, 200, &writer);
+    http_api_end_json(call, 200, &writer);
 }
 
 /* ---- streams ---- */
@@ -119,33 +101,13 @@ static void end_stream(struct api *api, struct api_stream *stream) {
     http_stream_end(connection);
 }
 
-/* `id`, then the event; one write, so that a line is never torn. AGAIN: the client is slow. */
-static enum status send_event(struct api *api, struct api_stream *stream, uint64_t id,
-                              struct bytes json) {
-    char head[48];
-    int head_size = snprintf(head, sizeof head, "id: %llu\ndata: ", (unsigned long long)id);
-    size_t size = (size_t)head_size + json.size + 2;
-    check(size < sizeof api->scratch);
-    memmove(api->scratch + head_size, json.data, json.size);
-    memcpy(api->scratch, head, (size_t)head_size);
-    memcpy(api->scratch + head_size + json.size, "\n\n", 2);
-    return http_stream_write(stream->connection, (struct bytes){(uint8_t *)api->scratch, size});
-}
-
-static enum status send_gap(struct api_stream *stream, uint64_t first, uint64_t last) {
-    char text[128];
-    int size = snprintf(
-        text, sizeof text, "event: gap\nid: %llu\ndata: {\"first\":%llu,\"last\":%llu}\n\n",
-        (unsigned long long)last, (unsigned long long)first, (unsigned long long)last);
-    return http_stream_write(stream->connection, (struct bytes){(uint8_t *)text, (size_t)size});
-}
-
 /* Sends one page of what is durable and new. True: there may be more. */
 static bool feed_page(struct api *api, struct api_stream *stream, uint32_t process) {
     struct page page = {.limit = PAGE_MAX};
     find_page(api->hub, process, stream->last_id, &page);
     if (page.count > 0 && page.has_gap) {
-        if (send_gap(stream, stream->last_id + 1, page.first_id - 1) != STATUS_OK) {
+        if (http_api_send_gap(stream->connection, stream->last_id + 1, page.first_id - 1) !=
+            STATUS_OK) {
             stream->is_blocked = true;
             return false;
         }
@@ -157,7 +119,9 @@ static bool feed_page(struct api *api, struct api_stream *stream, uint32_t proce
         if (!write_event(api, process, page.where[i], id, &json)) {
             return false;
         }
-        if (send_event(api, stream, id, json) != STATUS_OK) {
+        if (http_api_send_event(stream->connection, id, json,
+                                (struct bytes){(uint8_t *)api->line, sizeof api->line}) !=
+            STATUS_OK) {
             stream->is_blocked = true;
             return false;
         }
@@ -198,25 +162,14 @@ static struct api_stream *free_stream(struct api *api) {
     return NULL;
 }
 
-static bool read_last_id(const struct api_call *call, uint64_t *id) {
-    char text[24] = "";
-    struct bytes header = call->request->last_event_id;
-    if (header.size >= sizeof text) {
-        return false;
-    }
-    memcpy(text, header.data == NULL ? (const uint8_t *)"" : header.data, header.size);
-    return header.size == 0 || config_integer(text, 0, INT64_MAX, id) == STATUS_OK;
-}
-
-void api_get_stream(const struct api_call *call) {
-    struct api *api = call->api;
+void api_get_stream(const struct http_api_call *call) {
+    struct api *api = api_of(call);
     uint64_t last_id = 0;
     uint32_t process = api_process_of(call);
     if (process == HUB_NONE) {
         return;
     }
-    if (!read_last_id(call, &last_id)) {
-        api_refuse(call, 400, "malformed_header", "Last-Event-ID is not the id of an event");
+    if (!http_api_last_event_id(call, &last_id)) {
         return;
     }
     const struct hub_process *of = &api->hub->processes[process];
@@ -226,7 +179,7 @@ void api_get_stream(const struct api_call *call) {
     }
     struct api_stream *stream = free_stream(api);
     if (stream == NULL) {
-        api_refuse(call, 503, "capacity_exhausted", "this hub's streams are all in use");
+        http_api_refuse(call, 503, "capacity_exhausted", "this hub's streams are all in use");
         return;
     }
     *stream = (struct api_stream){

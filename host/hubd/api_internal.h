@@ -3,55 +3,39 @@
 #define HOST_HUBD_API_INTERNAL_H
 
 #include "host/hubd/api.h"
-#include "host/shared/config.h"
+#include "host/shared/http_api.h"
 #include "host/shared/process_event.h"
 #include "host/shared/process_json.h"
 #include "host/shared/process_member.h"
 #include "host/shared/process_row.h"
 
-/* A request on its way through the API. */
-struct api_call {
-    struct api *api;
-    struct http_connection *connection;
-    const struct http_request *request;
-    const struct token *token; /* NULL: the endpoint needs none */
-    struct bytes id;           /* the path's {id}, when it has one */
-};
-
-/* Answers with an error body; `pointer` may be NULL. */
-void api_refuse(const struct api_call *call, unsigned status, const char *code,
-                const char *message);
-void api_refuse_at(const struct api_call *call, unsigned status, const char *code,
-                   const char *message, const char *pointer);
+static inline struct api *api_of(const struct http_api_call *call) {
+    return call->owner;
+}
 
 /* Keeps the connection until `seq` is durable; then it is answered as `kind` says. */
-void api_wait_for(const struct api_call *call, const struct api_wait *wait);
+void api_wait_for(const struct http_api_call *call, const struct api_wait *wait);
 /* Handles the same request again once `seq` is durable. */
-void api_wait_again(const struct api_call *call, uint64_t seq);
+void api_wait_again(const struct http_api_call *call, uint64_t seq);
 
 /* The process that {id} names, durable to its last record. HUB_NONE: refused, or made to wait. */
-uint32_t api_process_of(const struct api_call *call);
-
-/* Answers with JSON that was written into the connection's output buffer. */
-struct json_writer api_begin_json(const struct api_call *call);
-void api_end_json(const struct api_call *call, unsigned status, const struct json_writer *writer);
+uint32_t api_process_of(const struct http_api_call *call);
 
 struct process_clock api_clock(const struct hub *hub);
 struct process_id api_process_id(const struct hub *hub, uint64_t number);
-struct bytes api_text(const char *text);
 
 /* Reading (api_read.c). */
-void api_get_process(const struct api_call *call);
-void api_list_processes(const struct api_call *call);
-void api_get_phones(const struct api_call *call);
-void api_get_phone(const struct api_call *call);
-void api_get_slots(const struct api_call *call);
-void api_get_capabilities(const struct api_call *call);
+void api_get_process(const struct http_api_call *call);
+void api_list_processes(const struct http_api_call *call);
+void api_get_phones(const struct http_api_call *call);
+void api_get_phone(const struct http_api_call *call);
+void api_get_slots(const struct http_api_call *call);
+void api_get_capabilities(const struct http_api_call *call);
 void api_write_process(struct api *api, struct json_writer *writer, uint32_t process);
 
 /* Events (api_events.c). */
-void api_get_events(const struct api_call *call);
-void api_get_stream(const struct api_call *call);
+void api_get_events(const struct http_api_call *call);
+void api_get_stream(const struct http_api_call *call);
 void api_feed_streams(struct api *api);
 void api_forget_stream(struct api *api, const struct http_connection *connection);
 void api_unblock_stream(struct api *api, const struct http_connection *connection);
@@ -59,10 +43,10 @@ uint64_t api_stream_deadline_ms(const struct api *api);
 void api_end_old_streams(struct api *api);
 
 /* Submission (api_submit.c). */
-void api_enqueue(const struct api_call *call);
-void api_maintenance(const struct api_call *call);
+void api_enqueue(const struct http_api_call *call);
+void api_maintenance(const struct http_api_call *call);
 
 /* Metrics (metrics.c). */
-void api_get_metrics(const struct api_call *call);
+void api_get_metrics(const struct http_api_call *call);
 
 #endif

@@ -1,8 +1,6 @@
 /* What readers see: processes, phones, slots, capabilities. */
 #include "host/hubd/api_internal.h"
 
-#include "host/shared/http_target.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -52,7 +50,7 @@ static bool bring_item(void *owner, uint32_t index, struct process_json_item *it
     };
     uint32_t phone = of->image.phone == 0 ? HUB_NONE : hub_phone_by_number(hub, of->image.phone);
     if (phone != HUB_NONE) {
-        item->phone = api_text(hub->phones[phone].id);
+        item->phone = http_api_text(hub->phones[phone].id);
         item->step = executor_step_name(source->api->executor, phone);
     }
     return true;
@@ -109,12 +107,12 @@ void api_write_process(struct api *api, struct json_writer *writer, uint32_t pro
     json_write_end_object(writer);
 }
 
-void api_get_process(const struct api_call *call) {
+void api_get_process(const struct http_api_call *call) {
     uint32_t process = api_process_of(call);
     if (process != HUB_NONE) {
-        struct json_writer writer = api_begin_json(call);
-        api_write_process(call->api, &writer, process);
-        api_end_json(call, 200, &writer);
+        struct json_writer writer = http_api_begin_json(call);
+        api_write_process(api_of(call), &writer, process);
+        http_api_end_json(call, 200, &writer);
     }
 }
 
@@ -129,31 +127,14 @@ struct filter {
     uint64_t before; /* only processes with a smaller number */
 };
 
-static bool read_text(const struct api_call *call, const char *name, char *text, size_t capacity) {
-    enum status status = http_target_value(call->request->query, name, text, capacity);
-    if (status == STATUS_NOT_FOUND) {
-        text[0] = '\0';
-    }
-    return status == STATUS_OK || status == STATUS_NOT_FOUND;
-}
-
-static bool read_number(const struct api_call *call, const char *name, uint64_t max,
-                        uint64_t *value) {
-    char text[24];
-    if (!read_text(call, name, text, sizeof text)) {
-        return false;
-    }
-    return text[0] == '\0' || config_integer(text, 1, max, value) == STATUS_OK;
-}
-
-static bool read_filter(const struct api_call *call, struct filter *filter) {
+static bool read_filter(const struct http_api_call *call, struct filter *filter) {
     *filter = (struct filter){.limit = 50, .before = UINT64_MAX};
-    return read_text(call, "status", filter->status, sizeof filter->status) &&
-           read_text(call, "type", filter->type, sizeof filter->type) &&
-           read_text(call, "phone", filter->phone, sizeof filter->phone) &&
-           read_text(call, "failed", filter->failed, sizeof filter->failed) &&
-           read_number(call, "limit", 200, &filter->limit) &&
-           read_number(call, "cursor", INT64_MAX, &filter->before);
+    return http_api_query_text(call, "status", filter->status, sizeof filter->status) &&
+           http_api_query_text(call, "type", filter->type, sizeof filter->type) &&
+           http_api_query_text(call, "phone", filter->phone, sizeof filter->phone) &&
+           http_api_query_text(call, "failed", filter->failed, sizeof filter->failed) &&
+           http_api_query_number(call, "limit", 200, &filter->limit) &&
+           http_api_query_number(call, "cursor", INT64_MAX, &filter->before);
 }
 
 static const char *type_of(const struct hub *hub, const struct hub_process *process) {
@@ -220,7 +201,7 @@ static void write_row(struct api *api, struct json_writer *writer, uint32_t proc
         .request_id = request.request_id,
         .status = of->status,
         .is_in_review = of->counts.in_review > 0,
-        .phone = api_text(phone_of(hub, of)),
+        .phone = http_api_text(phone_of(hub, of)),
         .attempts = attempts,
         .created_ms = process_time_ms(&clock, &of->image.created),
         .updated_ms = process_time_ms(&clock, &of->updated),
@@ -248,12 +229,10 @@ static uint64_t awaited_seq(const struct hub *hub, const struct filter *filter) 
     return 0;
 }
 
-void api_list_processes(const struct api_call *call) {
-    struct api *api = call->api;
+void api_list_processes(const struct http_api_call *call) {
+    struct api *api = api_of(call);
     struct filter filter;
     if (!read_filter(call, &filter)) {
-        api_refuse(call, 400, "malformed_query",
-                   "expected status, type, phone, failed, limit (1 to 200) and cursor");
         return;
     }
     uint64_t awaited = awaited_seq(api->hub, &filter);
@@ -261,7 +240,7 @@ void api_list_processes(const struct api_call *call) {
         api_wait_again(call, awaited);
         return;
     }
-    struct json_writer writer = api_begin_json(call);
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "processes");
     uint64_t before = filter.before;
@@ -280,7 +259,7 @@ void api_list_processes(const struct api_call *call) {
         json_write_null(&writer, "next_cursor");
     }
     json_write_end_object(&writer);
-    api_end_json(call, 200, &writer);
+    http_api_end_json(call, 200, &writer);
 }
 
 /* ---- phones ---- */
@@ -292,9 +271,9 @@ static void write_phone(struct api *api, struct json_writer *writer, uint32_t ph
     json_write_string(writer, "phone_id", of->id);
     json_write_string(writer, "hub_id", hub->hub_id);
     json_write_string(writer, "state", record_phone_state_name(of->state));
-    process_member_text(writer, "reason", api_text(of->reason));
+    process_member_text(writer, "reason", http_api_text(of->reason));
     json_write_string(writer, "slot", of->slot);
-    process_member_text(writer, "model", api_text(of->model));
+    process_member_text(writer, "model", http_api_text(of->model));
     if (of->item == HUB_NONE) {
         json_write_null(writer, "item_id");
         json_write_null(writer, "process_id");
@@ -309,35 +288,35 @@ static void write_phone(struct api *api, struct json_writer *writer, uint32_t ph
     json_write_end_object(writer);
 }
 
-void api_get_phones(const struct api_call *call) {
-    const struct hub *hub = call->api->hub;
-    struct json_writer writer = api_begin_json(call);
+void api_get_phones(const struct http_api_call *call) {
+    const struct hub *hub = api_of(call)->hub;
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "phones");
     for (uint32_t p = 0; p < hub->phone_count; p++) {
         if (hub->phones[p].number != 0) {
-            write_phone(call->api, &writer, p);
+            write_phone(api_of(call), &writer, p);
         }
     }
     json_write_end_array(&writer);
     json_write_end_object(&writer);
-    api_end_json(call, 200, &writer);
+    http_api_end_json(call, 200, &writer);
 }
 
-void api_get_phone(const struct api_call *call) {
-    uint32_t phone = hub_phone_find(call->api->hub, call->id);
+void api_get_phone(const struct http_api_call *call) {
+    uint32_t phone = hub_phone_find(api_of(call)->hub, call->id);
     if (phone == HUB_NONE) {
-        api_refuse(call, 404, "not_found", "this hub has never seen a phone of this id");
+        http_api_refuse(call, 404, "not_found", "this hub has never seen a phone of this id");
         return;
     }
-    struct json_writer writer = api_begin_json(call);
-    write_phone(call->api, &writer, phone);
-    api_end_json(call, 200, &writer);
+    struct json_writer writer = http_api_begin_json(call);
+    write_phone(api_of(call), &writer, phone);
+    http_api_end_json(call, 200, &writer);
 }
 
-void api_get_slots(const struct api_call *call) {
-    const struct phones *phones = call->api->phones;
-    struct json_writer writer = api_begin_json(call);
+void api_get_slots(const struct http_api_call *call) {
+    const struct phones *phones = api_of(call)->phones;
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "slots");
     for (uint32_t i = 0; i < phones->line_count; i++) {
@@ -346,15 +325,15 @@ void api_get_slots(const struct api_call *call) {
         json_write_begin_object(&writer, NULL);
         json_write_string(&writer, "slot", line->slot);
         json_write_string(&writer, "connection", phone_link_state_name(line->link.state));
-        process_member_text(&writer, "reason", api_text(reason));
+        process_member_text(&writer, "reason", http_api_text(reason));
         process_member_text(
             &writer, "phone_id",
-            api_text(line->is_identified ? phones->hub->phones[line->phone].id : ""));
+            http_api_text(line->is_identified ? phones->hub->phones[line->phone].id : ""));
         json_write_end_object(&writer);
     }
     json_write_end_array(&writer);
     json_write_end_object(&writer);
-    api_end_json(call, 200, &writer);
+    http_api_end_json(call, 200, &writer);
 }
 
 /* ---- capabilities ---- */
@@ -391,14 +370,14 @@ static void write_capability(const struct api *api, struct json_writer *writer, 
     json_write_end_object(writer);
 }
 
-void api_get_capabilities(const struct api_call *call) {
-    struct json_writer writer = api_begin_json(call);
+void api_get_capabilities(const struct http_api_call *call) {
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "capabilities");
-    for (uint32_t c = 0; c < call->api->hub->capability_count; c++) {
-        write_capability(call->api, &writer, c);
+    for (uint32_t c = 0; c < api_of(call)->hub->capability_count; c++) {
+        write_capability(api_of(call), &writer, c);
     }
     json_write_end_array(&writer);
     json_write_end_object(&writer);
-    api_end_json(call, 200, &writer);
+    http_api_end_json(call, 200, &writer);
 }

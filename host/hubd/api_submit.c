@@ -12,7 +12,7 @@ enum { TARGETS_MAX = 128 };
 
 /* What a submission is made of while it is read. */
 struct submission {
-    const struct api_call *call;
+    const struct http_api_call *call;
     struct json json;
     struct record_request request;
     uint32_t capability;
@@ -41,21 +41,21 @@ __attribute__((format(printf, 5, 6))) static bool refuse(const struct submission
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     json_pointer(&submission->json, token, pointer, sizeof pointer);
-    api_refuse_at(submission->call, status, code, message, pointer);
+    http_api_refuse_at(submission->call, status, code, message, pointer);
     return false;
 }
 
 static bool parse_body(struct submission *submission) {
-    const struct api_call *call = submission->call;
+    const struct http_api_call *call = submission->call;
     struct json_error error;
-    enum status status = json_parse(&submission->json, call->request->body, call->api->json_tokens,
-                                    API_TOKENS, &error);
+    enum status status = json_parse(&submission->json, call->request->body,
+                                    api_of(call)->json_tokens, API_TOKENS, &error);
     if (status != STATUS_OK) {
         char message[160];
         snprintf(message, sizeof message, "%s, at byte %zu", error.reason, error.offset);
-        api_refuse_at(call, status == STATUS_TOO_LARGE ? 413 : 400,
-                      status == STATUS_TOO_LARGE ? "body_too_complex" : "malformed_json", message,
-                      error.pointer);
+        http_api_refuse_at(call, status == STATUS_TOO_LARGE ? 413 : 400,
+                           status == STATUS_TOO_LARGE ? "body_too_complex" : "malformed_json",
+                           message, error.pointer);
         return false;
     }
     if (json_type(&submission->json, 0) != JSON_OBJECT) {
@@ -86,7 +86,7 @@ static bool get_text(struct submission *submission, unsigned object, const char 
         return refuse(submission, value, 422, "invalid_member", "`%s` is a text of 1 to %zu bytes",
                       name, capacity - 1);
     }
-    *target = api_text(buffer);
+    *target = http_api_text(buffer);
     return true;
 }
 
@@ -103,7 +103,7 @@ static bool get_raw(struct submission *submission, unsigned object, const char *
                       type == JSON_OBJECT ? "an object" : "an array");
     }
     *target = json_raw(&submission->json, value);
-    uint32_t max = submission->call->api->hub->board->payload_bytes / 2;
+    uint32_t max = api_of(submission->call)->hub->board->payload_bytes / 2;
     return target->size <= max ||
            refuse(submission, value, 422, "too_large", "`%s` has more than %u bytes", name, max);
 }
@@ -138,8 +138,9 @@ static bool get_requested_by(struct submission *submission) {
     }
     const char *bound = submission->call->token->system;
     if (bound[0] != '\0' && strcmp(bound, submission->system) != 0) {
-        api_refuse_at(submission->call, 403, "forbidden",
-                      "the token is bound to another requested_by.system", "/requested_by/system");
+        http_api_refuse_at(submission->call, 403, "forbidden",
+                           "the token is bound to another requested_by.system",
+                           "/requested_by/system");
         return false;
     }
     return true;
@@ -166,7 +167,8 @@ static bool get_callback(struct submission *submission) {
 
 static bool get_priority(struct submission *submission) {
     unsigned value;
-    uint64_t priority = submission->call->api->hub->capabilities[submission->capability].priority;
+    uint64_t priority =
+        api_of(submission->call)->hub->capabilities[submission->capability].priority;
     if (find(submission, 0, "priority", &value) &&
         json_get_uint(&submission->json, value, 9, &priority) != STATUS_OK) {
         return refuse(submission, value, 422, "invalid_member", "`priority` is 0 to 9");
@@ -215,10 +217,10 @@ static bool refuse_unsupported(struct submission *submission) {
 
 static bool find_capability(struct submission *submission, unsigned token) {
     submission->capability =
-        hub_capability_find(submission->call->api->hub, api_text(submission->process_type));
-    submission->request.process_type = api_text(submission->process_type);
+        hub_capability_find(api_of(submission->call)->hub, http_api_text(submission->process_type));
+    submission->request.process_type = http_api_text(submission->process_type);
     if (submission->capability == HUB_NONE ||
-        submission->call->api->hub->capabilities[submission->capability].is_retired) {
+        api_of(submission->call)->hub->capabilities[submission->capability].is_retired) {
         return refuse(submission, token, 422, "unknown_process_type",
                       "there is no capability `%.60s` on this hub", submission->process_type);
     }
@@ -228,7 +230,7 @@ static bool find_capability(struct submission *submission, unsigned token) {
 static bool get_mode(struct submission *submission, bool is_required) {
     unsigned value;
     const struct capability *capability =
-        &submission->call->api->hub->capabilities[submission->capability];
+        &api_of(submission->call)->hub->capabilities[submission->capability];
     submission->request.mode = RECORD_MANUAL;
     if (!find(submission, 0, "mode", &value)) {
         return !is_required || refuse(submission, 0, 422, "missing_member", "`mode` is required");
@@ -252,11 +254,11 @@ static bool get_mode(struct submission *submission, bool is_required) {
 /* ---- targets ---- */
 
 static bool add_phone(struct submission *submission, unsigned token) {
-    const struct hub *hub = submission->call->api->hub;
+    const struct hub *hub = api_of(submission->call)->hub;
     char id[RECORD_ID_MAX + 1];
     uint32_t phone = HUB_NONE;
     if (json_get_string(&submission->json, token, id, sizeof id) == STATUS_OK) {
-        phone = hub_phone_find(hub, api_text(id));
+        phone = hub_phone_find(hub, http_api_text(id));
     }
     if (phone == HUB_NONE) {
         return refuse(submission, token, 422, "unknown_phone",
@@ -296,7 +298,7 @@ static bool get_group(struct submission *submission, unsigned target) {
         return refuse(submission, target, 422, "invalid_target",
                       "`phone_ids` and `account_ids` differ in length");
     }
-    uint32_t max = submission->call->api->hub->board->items_per_request;
+    uint32_t max = api_of(submission->call)->hub->board->items_per_request;
     if (count > max || count > TARGETS_MAX) {
         return refuse(submission, target, 422, "too_many_targets", "at most %u at once", max);
     }
@@ -325,7 +327,7 @@ static bool get_target(struct submission *submission) {
         mode += 1;
     }
     const struct capability *capability =
-        &submission->call->api->hub->capabilities[submission->capability];
+        &api_of(submission->call)->hub->capabilities[submission->capability];
     if (mode == RECORD_ROUTING_COUNT || (capability->routings >> mode & 1u) == 0) {
         return refuse(submission, routing, 422, "routing_not_allowed",
                       "this capability does not take this routing");
@@ -369,7 +371,7 @@ static bool get_maintenance_target(struct submission *submission) {
 /* ---- inputs and idempotency ---- */
 
 static bool get_inputs(struct submission *submission) {
-    struct api *api = submission->call->api;
+    struct api *api = api_of(submission->call);
     uint32_t selected;
     char wrong[ACTION_TEXT_BYTES];
     if (!get_raw(submission, 0, "inputs", JSON_OBJECT, &submission->request.inputs)) {
@@ -419,8 +421,8 @@ static bool get_common(struct submission *submission) {
 }
 
 static void submit(struct submission *submission) {
-    const struct api_call *call = submission->call;
-    struct hub *hub = call->api->hub;
+    const struct http_api_call *call = submission->call;
+    struct hub *hub = api_of(call)->hub;
     make_digests(submission);
     const struct hub_order order = {
         .request = &submission->request,
@@ -433,12 +435,12 @@ static void submit(struct submission *submission) {
     if (status == STATUS_AGAIN) {
         api_wait_again(call, hub_head_seq(hub));
     } else if (status == STATUS_TOO_LARGE) {
-        api_refuse(call, 413, "too_large", "the request does not fit into this hub's records");
+        http_api_refuse(call, 413, "too_large", "the request does not fit into this hub's records");
     } else if (status == STATUS_MALFORMED) {
-        api_refuse(call, 422, "invalid_member", "a text is longer than a record may hold");
+        http_api_refuse(call, 422, "invalid_member", "a text is longer than a record may hold");
     } else if (status != STATUS_OK) {
-        api_refuse(call, 503, "capacity_exhausted",
-                   "this hub has no room for another process; try again later");
+        http_api_refuse(call, 503, "capacity_exhausted",
+                        "this hub has no room for another process; try again later");
     } else {
         struct api_wait wait = {
             .seq = hub_head_seq(hub),
@@ -457,7 +459,7 @@ static void submit(struct submission *submission) {
     }
 }
 
-void api_enqueue(const struct api_call *call) {
+void api_enqueue(const struct http_api_call *call) {
     static struct submission submission;
     memset(&submission, 0, sizeof submission);
     submission.call = call;
@@ -472,7 +474,7 @@ void api_enqueue(const struct api_call *call) {
     }
 }
 
-void api_maintenance(const struct api_call *call) {
+void api_maintenance(const struct http_api_call *call) {
     static struct submission submission;
     memset(&submission, 0, sizeof submission);
     submission.call = call;

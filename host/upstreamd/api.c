@@ -1,107 +1,35 @@
 #include "host/upstreamd/api_internal.h"
 
-#include "host/shared/config.h"
-#include "host/shared/http_target.h"
 #include "host/shared/log.h"
 #include "host/shared/process_id.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- answers ---- */
 
-struct bytes api_text(const char *text) {
-    return (struct bytes){(const uint8_t *)text, strlen(text)};
-}
-
-void api_refuse(const struct api_call *call, unsigned status, const char *code,
-                const char *message) {
-    struct json_writer writer = api_begin_json(call);
-    struct bytes body;
-    json_write_begin_object(&writer, NULL);
-    json_write_begin_object(&writer, "error");
-    json_write_string(&writer, "code", code);
-    json_write_string(&writer, "message", message);
-    json_write_end_object(&writer);
-    json_write_end_object(&writer);
-    check(json_write_finish(&writer, &body) == STATUS_OK);
-    const char *headers = status == 503   ? "Retry-After: 1\r\n"
-                          : status == 401 ? "WWW-Authenticate: Bearer\r\n"
-                          : status == 405 ? "Allow: GET, POST\r\n"
-                                          : NULL;
-    http_respond_built(call->connection, status, "application/json", body.size, headers);
-}
-
-struct json_writer api_begin_json(const struct api_call *call) {
-    struct http_body body = http_body_begin(call->connection);
-    struct json_writer writer;
-    json_write_init(&writer, body.data, body.capacity);
-    return writer;
-}
-
-void api_end_json(const struct api_call *call, const struct json_writer *writer) {
-    struct bytes body;
-    if (json_write_finish(writer, &body) != STATUS_OK) {
-        http_respond_error(call->connection, 500, "response_too_large",
-                           "the answer is larger than upstream's limit; ask for less");
-        return;
-    }
-    http_respond_built(call->connection, 200, "application/json", body.size, NULL);
-}
-
-bool api_refuse_failure(const struct api_call *call, enum status status) {
+bool api_refuse_failure(const struct http_api_call *call, enum status status) {
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
         return false;
     }
-    log_error("database_failed reason=%s", db_reason(call->api->fleet->db));
-    api_refuse(call, 503, "store_failed", "upstream's database could not be read; see the log");
+    log_error("database_failed reason=%s", db_reason(api_of(call)->fleet->db));
+    http_api_refuse(call, 503, "store_failed",
+                    "upstream's database could not be read; see the log");
     return true;
 }
 
-/* ---- parts of requests ---- */
-
-bool api_query_text(const struct api_call *call, const char *name, char *text, size_t capacity) {
-    char message[96];
-    enum status status = http_target_value(call->request->query, name, text, capacity);
-    if (status == STATUS_OK) {
-        return true;
-    }
-    text[0] = '\0';
-    if (status == STATUS_NOT_FOUND) {
-        return true;
-    }
-    snprintf(message, sizeof message, "the query's `%s` is malformed, or too long", name);
-    api_refuse(call, 400, "malformed_query", message);
-    return false;
-}
-
-bool api_query_number(const struct api_call *call, const char *name, uint64_t max,
-                      uint64_t *value) {
-    char text[24];
-    char message[96];
-    enum status status = http_target_value(call->request->query, name, text, sizeof text);
-    if (status == STATUS_NOT_FOUND ||
-        (status == STATUS_OK && config_integer(text, 0, max, value) == STATUS_OK)) {
-        return true;
-    }
-    snprintf(message, sizeof message, "the query's `%s` is not a number in range", name);
-    api_refuse(call, 400, "malformed_query", message);
-    return false;
-}
-
-bool api_find_process(const struct api_call *call, struct db_process *process) {
+bool api_find_process(const struct http_api_call *call, struct db_process *process) {
     struct process_id id;
     enum status status = process_id_parse(call->id, &id);
     if (status == STATUS_OK && id.number <= SYNC_SEQ_MAX) {
         process->number = id.number;
         process->epoch = id.epoch;
         memcpy(process->hub_id, id.hub_id, sizeof process->hub_id);
-        status = db_process_find(call->api->fleet->db, process);
+        status = db_process_find(api_of(call)->fleet->db, process);
     } else {
         status = STATUS_NOT_FOUND;
     }
     if (status == STATUS_NOT_FOUND) {
-        api_refuse(call, 404, "not_found", "no hub has told of a process of this id");
+        http_api_refuse(call, 404, "not_found", "no hub has told of a process of this id");
         return false;
     }
     return !api_refuse_failure(call, status);
@@ -109,34 +37,27 @@ bool api_find_process(const struct api_call *call, struct db_process *process) {
 
 /* ---- endpoints ---- */
 
-static void get_health(const struct api_call *call) {
+static void get_health(const struct http_api_call *call) {
     http_respond(call->connection, 200, "application/json", bytes_of("{\"status\":\"ok\"}"), NULL);
 }
 
-static void get_ready(const struct api_call *call) {
-    if (call->api->sync->has_failed) {
-        api_refuse(call, 503, "store_failed", "the database does not store; see the log");
-    } else if (call->api->is_stopping) {
-        api_refuse(call, 503, "not_ready", "upstream is stopping");
+static void get_ready(const struct http_api_call *call) {
+    if (api_of(call)->sync->has_failed) {
+        http_api_refuse(call, 503, "store_failed", "the database does not store; see the log");
+    } else if (api_of(call)->is_stopping) {
+        http_api_refuse(call, 503, "not_ready", "upstream is stopping");
     } else {
         http_respond(call->connection, 200, "application/json", bytes_of("{\"status\":\"ready\"}"),
                      NULL);
     }
 }
 
-static void not_yet(const struct api_call *call) {
-    api_refuse(call, 501, "not_implemented",
-               "upstream does not take requests or forward orders yet; send this to the hub");
+static void not_yet(const struct http_api_call *call) {
+    http_api_refuse(call, 501, "not_implemented",
+                    "upstream does not take requests or forward orders yet; send this to the hub");
 }
 
-struct endpoint {
-    enum http_method method;
-    unsigned scopes;  /* any of them; 0: no token needed */
-    const char *path; /* `*` stands for one part, the call's id */
-    void (*handle)(const struct api_call *call);
-};
-
-static const struct endpoint endpoints[] = {
+static const struct http_api_endpoint endpoints[] = {
     {HTTP_METHOD_GET, TOKEN_READ, "/processes", api_list_processes},
     {HTTP_METHOD_GET, TOKEN_READ, "/processes/*", api_get_process},
     {HTTP_METHOD_GET, TOKEN_READ, "/processes/*/events", api_get_events},
@@ -158,69 +79,12 @@ static const struct endpoint endpoints[] = {
     {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/settle", not_yet},
 };
 
-/* ---- routing ---- */
-
-static bool path_matches(const char *pattern, struct bytes path, struct bytes *id) {
-    size_t at = 0;
-    for (; *pattern != '\0'; pattern++) {
-        if (*pattern != '*') {
-            if (at == path.size || path.data[at] != (uint8_t)*pattern) {
-                return false;
-            }
-            at += 1;
-            continue;
-        }
-        size_t start = at;
-        while (at < path.size && path.data[at] != '/') {
-            at += 1;
-        }
-        *id = (struct bytes){path.data + start, at - start};
-        if (id->size == 0) {
-            return false;
-        }
-    }
-    return at == path.size;
-}
-
-static const struct endpoint *find_endpoint(struct api_call *call, bool *knows_path) {
-    *knows_path = false;
-    for (size_t i = 0; i < array_count(endpoints); i++) {
-        if (!path_matches(endpoints[i].path, call->request->path, &call->id)) {
-            continue;
-        }
-        *knows_path = true;
-        if (endpoints[i].method == call->request->method) {
-            return &endpoints[i];
-        }
-    }
-    return NULL;
-}
-
-static bool is_allowed(const struct api_call *call, unsigned scopes) {
-    if (scopes == 0) {
-        return true;
-    }
-    const struct token *token = token_find(call->api->tokens, call->request->token);
-    if (token == NULL) {
-        api_refuse(call, 401, "unauthorized", "a valid `Authorization: Bearer` token is needed");
-    } else if ((token->scopes & scopes) == 0) {
-        api_refuse(call, 403, "forbidden", "the token's scopes do not allow this");
-    }
-    return token != NULL && (token->scopes & scopes) != 0;
-}
-
 static void handle(void *owner, struct http_connection *connection,
                    const struct http_request *request) {
-    struct api_call call = {.api = owner, .connection = connection, .request = request};
-    bool knows_path;
-    const struct endpoint *endpoint = find_endpoint(&call, &knows_path);
-    if (endpoint == NULL && knows_path) {
-        api_refuse(&call, 405, "method_not_allowed", "this path does not take this method");
-    } else if (endpoint == NULL) {
-        api_refuse(&call, 404, "not_found", "there is no such path");
-    } else if (is_allowed(&call, endpoint->scopes)) {
-        endpoint->handle(&call);
-    }
+    static const struct http_api_routes routes = {endpoints, array_count(endpoints)};
+    const struct api *api = owner;
+    struct http_api_call call = {.owner = owner, .connection = connection, .request = request};
+    http_api_dispatch(&routes, api->tokens, &call);
 }
 
 static void closed(void *owner, struct http_connection *connection) {

@@ -39,7 +39,8 @@ struct api {
     uint32_t stream_count;
     uint64_t started_ms;
     bool is_stopping;
-    char scratch[API_OUTPUT_BYTES]; /* one event */
+    char scratch[API_OUTPUT_BYTES];   /* one event */
+    char line[API_OUTPUT_BYTES + 64]; /* the same with the frame of a stream */
 };
 
 struct api_parts {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE_MAX = 200, PAGE_USUAL = 100, HEAD_BYTES = 48 };
+enum { PAGE_MAX = 200, PAGE_USUAL = 100 };
 
 static uint8_t image_buffer[DB_RECORD_MAX];
 
@@ -25,11 +25,11 @@ static enum status open_history(struct history *history, struct api *api,
                                 const struct db_process *process) {
     history->api = api;
     history->process = process;
-    history->id = process_id_make(api_text(process->hub_id), process->epoch, process->number);
+    history->id = process_id_make(http_api_text(process->hub_id), process->epoch, process->number);
     return db_boots_get(api->fleet->db, process->store, history->boots, &history->boot_count);
 }
 
-/* The first event behind `after` as JSON in the scratch space, HEAD_BYTES behind its front. OK,
+/* The first event behind `after` as JSON in the scratch space. OK,
  * NOT_FOUND, MALFORMED (it cannot be shown) or IO; `id` is set unless NOT_FOUND or IO. */
 static enum status next_event(struct history *history, uint64_t after, uint64_t *id,
                               struct bytes *json) {
@@ -43,7 +43,7 @@ static enum status next_event(struct history *history, uint64_t after, uint64_t 
         return status;
     }
     *id = image.path[1];
-    json_write_init(&writer, api->scratch + HEAD_BYTES, sizeof api->scratch - HEAD_BYTES - 2);
+    json_write_init(&writer, api->scratch, sizeof api->scratch);
     status = process_event_write(&writer, NULL, &history->id, image.bytes, &clock);
     if (status == STATUS_OK && json_write_finish(&writer, json) != STATUS_OK) {
         status = STATUS_MALFORMED;
@@ -51,19 +51,19 @@ static enum status next_event(struct history *history, uint64_t after, uint64_t 
     return status;
 }
 
-void api_get_events(const struct api_call *call) {
-    struct api *api = call->api;
+void api_get_events(const struct http_api_call *call) {
+    struct api *api = api_of(call);
     struct db_process process;
     struct history history;
     uint64_t after = 0;
     uint64_t limit = PAGE_USUAL;
     if (!api_find_process(call, &process) ||
-        !api_query_number(call, "after", SYNC_SEQ_MAX, &after) ||
-        !api_query_number(call, "limit", PAGE_MAX, &limit) ||
+        !http_api_query_number(call, "after", SYNC_SEQ_MAX, &after) ||
+        !http_api_query_number(call, "limit", PAGE_MAX, &limit) ||
         api_refuse_failure(call, open_history(&history, api, &process))) {
         return;
     }
-    struct json_writer writer = api_begin_json(call);
+    struct json_writer writer = http_api_begin_json(call);
     struct bytes json;
     uint64_t id = 0;
     uint64_t last = after;
@@ -90,7 +90,7 @@ void api_get_events(const struct api_call *call) {
     json_write_uint(&writer, "last_id", last);
     json_write_bool(&writer, "more", last < process.revision);
     json_write_end_object(&writer);
-    api_end_json(call, &writer);
+    http_api_end_json(call, 200, &writer);
 }
 
 /* ---- streams ---- */
@@ -102,30 +102,15 @@ static void end_stream(struct api *api, struct api_stream *stream) {
     http_stream_end(connection);
 }
 
-/* Writes raw text; false: the client does not take more for now. */
-static bool send_text(struct api_stream *stream, const char *text, size_t size) {
-    stream->is_blocked = http_stream_write(stream->connection, (struct bytes){(const uint8_t *)text,
-                                                                              size}) != STATUS_OK;
+static bool send_event(struct api *api, struct api_stream *stream, uint64_t id, struct bytes json) {
+    const struct bytes room = {(uint8_t *)api->line, sizeof api->line};
+    stream->is_blocked = http_api_send_event(stream->connection, id, json, room) != STATUS_OK;
     return !stream->is_blocked;
 }
 
-/* `id`, then the event; one write, so that a line is never torn. */
-static bool send_event(struct api *api, struct api_stream *stream, uint64_t id, struct bytes json) {
-    char head[HEAD_BYTES];
-    int size = snprintf(head, sizeof head, "id: %llu\ndata: ", (unsigned long long)id);
-    check(size > 0 && size < HEAD_BYTES);
-    char *start = api->scratch + HEAD_BYTES - size;
-    memcpy(start, head, (size_t)size);
-    memcpy(api->scratch + HEAD_BYTES + json.size, "\n\n", 2);
-    return send_text(stream, start, (size_t)size + json.size + 2);
-}
-
 static bool send_gap(struct api_stream *stream, uint64_t first, uint64_t last) {
-    char text[128];
-    int size = snprintf(
-        text, sizeof text, "event: gap\nid: %llu\ndata: {\"first\":%llu,\"last\":%llu}\n\n",
-        (unsigned long long)last, (unsigned long long)first, (unsigned long long)last);
-    return send_text(stream, text, (size_t)size);
+    stream->is_blocked = http_api_send_gap(stream->connection, first, last) != STATUS_OK;
+    return !stream->is_blocked;
 }
 
 /* Sends what there is. False: the client is slow, or reading failed. */
@@ -182,27 +167,11 @@ static struct api_stream *free_stream(struct api *api) {
     return NULL;
 }
 
-static bool read_last_id(const struct api_call *call, uint64_t *id) {
-    char text[24] = "";
-    struct bytes header = call->request->last_event_id;
-    if (header.size == 0) {
-        return true;
-    }
-    if (header.size < sizeof text) {
-        memcpy(text, header.data, header.size);
-        if (config_integer(text, 0, SYNC_SEQ_MAX, id) == STATUS_OK) {
-            return true;
-        }
-    }
-    api_refuse(call, 400, "malformed_header", "Last-Event-ID is not the id of an event");
-    return false;
-}
-
-void api_get_stream(const struct api_call *call) {
-    struct api *api = call->api;
+void api_get_stream(const struct http_api_call *call) {
+    struct api *api = api_of(call);
     struct db_process process;
     uint64_t last_id = 0;
-    if (!api_find_process(call, &process) || !read_last_id(call, &last_id)) {
+    if (!api_find_process(call, &process) || !http_api_last_event_id(call, &last_id)) {
         return;
     }
     bool is_terminal = process_is_terminal((enum process_status)process.status);
@@ -212,7 +181,7 @@ void api_get_stream(const struct api_call *call) {
     }
     struct api_stream *stream = free_stream(api);
     if (stream == NULL) {
-        api_refuse(call, 503, "capacity_exhausted", "upstream's streams are all in use");
+        http_api_refuse(call, 503, "capacity_exhausted", "upstream's streams are all in use");
         return;
     }
     *stream = (struct api_stream){

@@ -28,19 +28,20 @@ static uint32_t status_bits(const char *text) {
     return bits;
 }
 
-static bool read_status(const struct api_call *call, struct db_filter *filter) {
+static bool read_status(const struct http_api_call *call, struct db_filter *filter) {
     char text[STATUS_TEXT];
     char failed[8];
     const uint32_t failures =
         1u << PROCESS_NO_TARGET | 1u << PROCESS_PARTIAL | 1u << PROCESS_DEAD_LETTER;
-    if (!api_query_text(call, "status", text, sizeof text) ||
-        !api_query_text(call, "failed", failed, sizeof failed)) {
+    if (!http_api_query_text(call, "status", text, sizeof text) ||
+        !http_api_query_text(call, "failed", failed, sizeof failed)) {
         return false;
     }
     if (text[0] != '\0') {
         filter->statuses = status_bits(text);
         if (filter->statuses == 0) {
-            api_refuse(call, 400, "malformed_query", "the query's `status` is none that there is");
+            http_api_refuse(call, 400, "malformed_query",
+                            "the query's `status` is none that there is");
             return false;
         }
     }
@@ -51,14 +52,14 @@ static bool read_status(const struct api_call *call, struct db_filter *filter) {
     return true;
 }
 
-static bool read_sort(const struct api_call *call, struct db_filter *filter) {
+static bool read_sort(const struct http_api_call *call, struct db_filter *filter) {
     char text[16];
-    if (!api_query_text(call, "sort", text, sizeof text)) {
+    if (!http_api_query_text(call, "sort", text, sizeof text)) {
         return false;
     }
     filter->is_oldest_first = strcmp(text, "oldest") == 0;
     if (text[0] != '\0' && !filter->is_oldest_first && strcmp(text, "newest") != 0) {
-        api_refuse(call, 400, "malformed_query", "the query's `sort` is newest or oldest");
+        http_api_refuse(call, 400, "malformed_query", "the query's `sort` is newest or oldest");
         return false;
     }
     return true;
@@ -67,12 +68,12 @@ static bool read_sort(const struct api_call *call, struct db_filter *filter) {
 static void write_row(struct json_writer *writer, const struct fleet *fleet,
                       const struct db_process *process) {
     const struct process_row row = {
-        .id = process_id_make(api_text(process->hub_id), process->epoch, process->number),
-        .process_type = api_text(process->process_type),
-        .request_id = api_text(process->request_id),
+        .id = process_id_make(http_api_text(process->hub_id), process->epoch, process->number),
+        .process_type = http_api_text(process->process_type),
+        .request_id = http_api_text(process->request_id),
         .status = (enum process_status)process->status,
         .is_in_review = process->is_in_review,
-        .phone = api_text(process->phone),
+        .phone = http_api_text(process->phone),
         .attempts = process->attempts,
         .created_ms = process->created_ms,
         .updated_ms = process->updated_ms,
@@ -87,21 +88,21 @@ static void write_row(struct json_writer *writer, const struct fleet *fleet,
     json_write_end_object(writer);
 }
 
-void api_list_processes(const struct api_call *call) {
-    struct fleet *fleet = call->api->fleet;
+void api_list_processes(const struct http_api_call *call) {
+    struct fleet *fleet = api_of(call)->fleet;
     struct db_filter filter = {0};
     struct db_process process = {0};
     uint64_t limit = LIMIT_USUAL;
     uint64_t cursor = 0;
-    if (!api_query_number(call, "limit", LIMIT_MAX, &limit) ||
-        !api_query_number(call, "cursor", SYNC_SEQ_MAX, &cursor) || !read_status(call, &filter) ||
-        !read_sort(call, &filter) ||
-        !api_query_text(call, "type", filter.process_type, sizeof filter.process_type) ||
-        !api_query_text(call, "hub", filter.hub_id, sizeof filter.hub_id) ||
-        !api_query_text(call, "phone", filter.phone, sizeof filter.phone)) {
+    if (!http_api_query_number(call, "limit", LIMIT_MAX, &limit) ||
+        !http_api_query_number(call, "cursor", SYNC_SEQ_MAX, &cursor) ||
+        !read_status(call, &filter) || !read_sort(call, &filter) ||
+        !http_api_query_text(call, "type", filter.process_type, sizeof filter.process_type) ||
+        !http_api_query_text(call, "hub", filter.hub_id, sizeof filter.hub_id) ||
+        !http_api_query_text(call, "phone", filter.phone, sizeof filter.phone)) {
         return;
     }
-    struct json_writer writer = api_begin_json(call);
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "processes");
     enum status status = db_process_next(fleet->db, &filter, (int64_t)cursor, &process);
@@ -120,7 +121,7 @@ void api_list_processes(const struct api_call *call) {
         json_write_null(&writer, "next_cursor");
     }
     json_write_end_object(&writer);
-    api_end_json(call, &writer);
+    http_api_end_json(call, 200, &writer);
 }
 
 /* ---- phones ---- */
@@ -131,7 +132,7 @@ static bool write_phone(struct json_writer *writer, struct db *db, const struct 
     struct record_boot boots[DB_BOOTS_MAX];
     uint32_t boot_count = 0;
     struct record_header header;
-    struct phone_row row = {.hub_id = api_text(store->hub_id)};
+    struct phone_row row = {.hub_id = http_api_text(store->hub_id)};
     struct cbor_reader reader;
     cbor_reader_init(&reader, image->bytes);
     record_get_header(&reader, &header);
@@ -175,26 +176,26 @@ static uint32_t write_phones(struct json_writer *writer, struct fleet *fleet, st
     return count;
 }
 
-void api_get_phones(const struct api_call *call) {
+void api_get_phones(const struct http_api_call *call) {
     char hub_id[RECORD_ID_MAX + 1];
-    if (!api_query_text(call, "hub", hub_id, sizeof hub_id)) {
+    if (!http_api_query_text(call, "hub", hub_id, sizeof hub_id)) {
         return;
     }
-    struct json_writer writer = api_begin_json(call);
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "phones");
-    (void)write_phones(&writer, call->api->fleet, (struct bytes){0}, hub_id);
+    (void)write_phones(&writer, api_of(call)->fleet, (struct bytes){0}, hub_id);
     json_write_end_array(&writer);
     json_write_end_object(&writer);
-    api_end_json(call, &writer);
+    http_api_end_json(call, 200, &writer);
 }
 
-void api_get_phone(const struct api_call *call) {
-    struct json_writer writer = api_begin_json(call);
-    if (write_phones(&writer, call->api->fleet, call->id, "") == 0) {
-        api_refuse(call, 404, "not_found", "no hub has told of a phone of this id");
+void api_get_phone(const struct http_api_call *call) {
+    struct json_writer writer = http_api_begin_json(call);
+    if (write_phones(&writer, api_of(call)->fleet, call->id, "") == 0) {
+        http_api_refuse(call, 404, "not_found", "no hub has told of a phone of this id");
     } else {
-        api_end_json(call, &writer);
+        http_api_end_json(call, 200, &writer);
     }
 }
 
@@ -236,9 +237,9 @@ static void write_hub(struct json_writer *writer, struct fleet *fleet, const str
     json_write_end_object(writer);
 }
 
-void api_get_hubs(const struct api_call *call) {
-    struct fleet *fleet = call->api->fleet;
-    struct json_writer writer = api_begin_json(call);
+void api_get_hubs(const struct http_api_call *call) {
+    struct fleet *fleet = api_of(call)->fleet;
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "hubs");
     for (uint32_t i = 0; i < fleet->hub_count; i++) {
@@ -246,5 +247,5 @@ void api_get_hubs(const struct api_call *call) {
     }
     json_write_end_array(&writer);
     json_write_end_object(&writer);
-    api_end_json(call, &writer);
+    http_api_end_json(call, 200, &writer);
 }

@@ -123,7 +123,7 @@ static bool bring_item(void *owner, uint32_t index, struct process_json_item *it
     *item = (struct process_json_item){.number = (uint32_t)header.path[1], .updated = header.time};
     record_get_item(&reader, &item->image);
     find_phone(source, item->image.phone);
-    item->phone = api_text(source->phone);
+    item->phone = http_api_text(source->phone);
     find_progress(source, item);
     return cbor_reader_done(&reader);
 }
@@ -207,8 +207,8 @@ static void fill_view(struct source *source, const struct db_process *process,
     }
 }
 
-void api_get_process(const struct api_call *call) {
-    struct fleet *fleet = call->api->fleet;
+void api_get_process(const struct http_api_call *call) {
+    struct fleet *fleet = api_of(call)->fleet;
     struct record_boot boots[DB_BOOTS_MAX];
     struct db_process process;
     uint32_t boot_count = 0;
@@ -218,17 +218,17 @@ void api_get_process(const struct api_call *call) {
     }
     struct source source = {.db = fleet->db, .store = process.store, .number = process.number};
     struct process_view view = {
-        .id = process_id_make(api_text(process.hub_id), process.epoch, process.number),
+        .id = process_id_make(http_api_text(process.hub_id), process.epoch, process.number),
         .updated = {.boot = process.updated_ms > 0, .wall_ms = process.updated_ms},
         .revision = process.revision,
         .clock = {boots, boot_count},
         .source = {&source, bring_request, bring_item, bring_attempt},
     };
     fill_view(&source, &process, &view);
-    struct json_writer writer = api_begin_json(call);
+    struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     process_json_members(&writer, &view);
     write_age(&writer, fleet, process.hub_id);
     json_write_end_object(&writer);
-    api_end_json(call, &writer);
+    http_api_end_json(call, 200, &writer);
 }
