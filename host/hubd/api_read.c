@@ -129,12 +129,14 @@ struct filter {
 
 static bool read_filter(const struct http_api_call *call, struct filter *filter) {
     *filter = (struct filter){.limit = 50, .before = UINT64_MAX};
-    return http_api_query_text(call, "status", filter->status, sizeof filter->status) &&
-           http_api_query_text(call, "type", filter->type, sizeof filter->type) &&
-           http_api_query_text(call, "phone", filter->phone, sizeof filter->phone) &&
-           http_api_query_text(call, "failed", filter->failed, sizeof filter->failed) &&
-           http_api_query_number(call, "limit", 200, &filter->limit) &&
-           http_api_query_number(call, "cursor", INT64_MAX, &filter->before);
+    bool is_good = http_api_query_text(call, "status", filter->status, sizeof filter->status) &&
+                   http_api_query_text(call, "type", filter->type, sizeof filter->type) &&
+                   http_api_query_text(call, "phone", filter->phone, sizeof filter->phone) &&
+                   http_api_query_text(call, "failed", filter->failed, sizeof filter->failed) &&
+                   http_api_query_number(call, "limit", 200, &filter->limit) &&
+                   http_api_query_number(call, "cursor", INT64_MAX, &filter->before);
+    filter->limit = filter->limit == 0 ? 1 : filter->limit;
+    return is_good;
 }
 
 static const char *type_of(const struct hub *hub, const struct hub_process *process) {
