@@ -214,6 +214,9 @@ static void answer(struct api *api, const struct api_wait *wait) {
 /* Takes the entries that are due out of the list before any is handled: handling may add some. */
 static void go_through(struct api *api, bool is_retry) {
     static struct api_wait due[API_CONNECTIONS];
+    if (api->wait_count == 0) {
+        return;
+    }
     uint32_t due_count = 0;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < api->wait_count; i++) {
@@ -247,6 +250,7 @@ void api_release(struct api *api) {
 }
 
 void api_retry(struct api *api) {
+    go_through(api, false);
     go_through(api, true);
 }
 

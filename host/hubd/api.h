@@ -78,7 +78,8 @@ void api_init(struct api *api, const struct api_parts *parts, uint32_t stream_by
  * in the open group is durable. Answers, and feeds the streams. */
 void api_release(struct api *api);
 
-/* Called after a group was submitted: handles again what had no room. */
+/* Once in every turn, after the store's: answers what waits for nothing any more (a duplicate of
+ * what is durable), and handles again what had no room or was not durable. */
 void api_retry(struct api *api);
 
 /* Once in every turn of the loop. */

@@ -31,6 +31,7 @@ struct daemon {
     uint32_t listener_count;
     uint64_t stop_deadline_ms; /* 0: running */
     bool wants_reload;
+    bool is_store_full; /* the open group waits for upstream to acknowledge */
     uint64_t sync_started_us;
     uint64_t sync_us; /* how long the last one took */
 };

@@ -144,10 +144,10 @@ static void turn_of_store(struct daemon *daemon) {
     status = hub_commit(&daemon->hub);
     if (status == STATUS_OK) {
         daemon->sync_started_us = now_us();
-        api_retry(&daemon->api);
     } else if (status != STATUS_AGAIN && status != STATUS_FULL) {
         die_of_store();
     }
+    daemon->is_store_full = status == STATUS_FULL;
 }
 
 static uint64_t earliest(uint64_t a, uint64_t b) {
@@ -155,6 +155,10 @@ static uint64_t earliest(uint64_t a, uint64_t b) {
 }
 
 static int64_t wait_ms(const struct daemon *daemon) {
+    const struct store *store = &daemon->hub.store;
+    if (store->open_records > 0 && !store->is_syncing && !daemon->is_store_full) {
+        return 0; /* a group that was begun after the store's part of this turn */
+    }
     uint64_t next = hub_deadline_ms(&daemon->hub);
     next = earliest(next, phones_deadline_ms(&daemon->phones));
     next = earliest(next, executor_deadline_ms(&daemon->executor));
@@ -178,6 +182,7 @@ static void turn(struct daemon *daemon) {
     hub_step(&daemon->hub);
     uplink_step(&daemon->uplink, clock.mono_ms);
     turn_of_store(daemon);
+    api_retry(&daemon->api);
     api_step(&daemon->api, clock.mono_ms);
     if (daemon->wants_reload) {
         reload(daemon);

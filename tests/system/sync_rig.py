@@ -39,10 +39,11 @@ class Worker(threading.Thread):
 
     Whatever else happens, the same request is sent again until it is acknowledged."""
 
-    def __init__(self, port, name):
+    def __init__(self, port, name, pause=0):
         super().__init__(daemon=True)
         self.port = port
         self.label = name
+        self.pause = pause  # seconds between requests, where a long test must not fill the hub
         self.acknowledged = {}  # request_id -> set of process ids
         self.stopping = threading.Event()
 
@@ -59,6 +60,7 @@ class Worker(threading.Thread):
                 if process:
                     self.acknowledged.setdefault(request_id, set()).add(process)
                     wanted -= 1
+                    self.stopping.wait(self.pause)
                 else:
                     self.stopping.wait(0.01)
 
@@ -106,8 +108,8 @@ class SyncCase(hub_rig.HubCase):
         self.upstream = self.start("upstreamd", "--config", self.upstream_config)
         self.upstream.wait_for("event=ready", 20)
 
-    def start_workers(self, count):
-        workers = [Worker(self.port, "w%d" % number) for number in range(count)]
+    def start_workers(self, count, pause=0):
+        workers = [Worker(self.port, "w%d" % number, pause) for number in range(count)]
         for worker in workers:
             worker.start()
             self.addCleanup(worker.stopping.set)

@@ -122,7 +122,7 @@ class Sync(sync_rig.SyncCase):
         proxy.start()
         self.addCleanup(proxy.close)
         self.start_hub(self.ports, size="64MiB", sync_port=proxy.port)
-        workers = self.start_workers(2)
+        workers = self.start_workers(2, 0.02)
         proxy.mode = "cut"
         rig.wait_until(lambda: proxy.connections >= 6, 60, "six connections were cut")
         proxy.mode = "hold"
