@@ -87,9 +87,11 @@ $(OUT)/lib$(1).a: $$(call obj,$$(filter-out host/$(1)/$(1).c,$$(wildcard host/$(
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$p)))
 
+# Calls that go through a test first: main.c, and the MTD device of tests/hal/mtd_device.c.
+WRAPPED := _cmocka_run_group_tests ioctl pread pwrite stat fstat
 $(BIN)/unit: $(call obj,$(TESTS)) $(PROGRAMS:%=$(OUT)/lib%.a) $(OUT)/libhub.a
 	@mkdir -p $(@D) && echo "LD $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=_cmocka_run_group_tests $^ $(LIBS) -lcmocka -o $@
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(WRAPPED:%=-Wl,--wrap=%) $^ $(LIBS) -lcmocka -o $@
 
 $(OUT)/%.o: %.c Makefile | deps-run
 	@mkdir -p $(@D) && echo "CC $@"

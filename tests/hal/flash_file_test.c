@@ -1,4 +1,5 @@
 #include "hal/linux/flash_file.h"
+#include "tests/hal/flash_contract.h"
 #include "tests/test.h"
 
 #include <errno.h>
@@ -197,6 +198,18 @@ static void reports_a_write_that_does_not_fit(void **state) {
     assert_int_equal(errno, EFBIG);
 }
 
+static enum status reopen(void) {
+    flash_file_close(&flash);
+    return flash_file_open(&flash, path, size);
+}
+
+static struct flash_contract contract = {.flash = &flash.base, .reopen = reopen};
+
+static int make_contract(void **state) {
+    *state = &contract;
+    return make_folder(NULL) == 0 && flash_file_create(&flash, path, size) == STATUS_OK ? 0 : -1;
+}
+
 int hal_flash_file_tests(void) {
 #define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
@@ -213,5 +226,7 @@ int hal_flash_file_tests(void) {
         FILE_TEST(reports_a_file_that_became_shorter),
         FILE_TEST(reports_a_write_that_does_not_fit),
     };
-    return cmocka_run_group_tests_name("hal/flash_file", tests, NULL, NULL);
+    const struct CMUnitTest of_contract[] = {FLASH_CONTRACT_TESTS(make_contract, remove_folder)};
+    return cmocka_run_group_tests_name("hal/flash_file", tests, NULL, NULL) +
+           cmocka_run_group_tests_name("hal/flash_file contract", of_contract, NULL, NULL);
 }
