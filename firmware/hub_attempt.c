@@ -209,8 +209,8 @@ static void set_image_reason(struct record_item *image, enum item_event event,
         image->suspension = RECORD_SUSPEND_OPERATOR;
     } else if (event == ITEM_ON_POISON) {
         image->category = RECORD_CATEGORY_POISON;
-    } else if (end->outcome == RECORD_FAILURE) {
-        image->category = end->category;
+    } else if (end->category == RECORD_CATEGORY_DEADLINE) {
+        image->category = RECORD_CATEGORY_DEADLINE;
     }
 }
 

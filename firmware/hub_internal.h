@@ -7,7 +7,7 @@
 enum {
     HUB_RECORD_BYTES = 256, /* an image without texts, as CBOR with its head: upper bound */
     HUB_ERROR_BYTES = 2048, /* reserved in the store for the error of an attempt */
-    HUB_TRANSITION_BYTES = 4 * HUB_RECORD_BYTES, /* one item's transition without an attempt */
+    HUB_TRANSITION_BYTES = 5 * HUB_RECORD_BYTES, /* one item's transition without an attempt */
 };
 
 /* Timer owners. */

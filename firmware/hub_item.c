@@ -101,6 +101,15 @@ static void apply(struct hub *hub, uint32_t item, enum item_event event, enum re
     (void)hub_log_item(hub, item, record);
 }
 
+/* The first retry of a generation is a milestone of its process. */
+static void mark_retry(struct hub *hub, uint32_t item) {
+    struct hub_process *of = &hub->processes[hub->items[item].process];
+    if (hub->items[item].image.state == RECORD_RETRY_WAIT && of->image.retrying.boot == 0) {
+        of->image.retrying = hub_now(hub);
+        hub_log_process(hub, hub->items[item].process, RECORD_RETRY_SCHEDULED_EVENT);
+    }
+}
+
 /* While its process is being ended, an item that waits again ends at once, in the same group. */
 static void end_if_unwanted(struct hub *hub, uint32_t item) {
     uint32_t flags = hub->processes[hub->items[item].process].image.flags;
@@ -121,6 +130,7 @@ void hub_item_change(struct hub *hub, uint32_t item, enum item_event event,
                      enum record_event record) {
     uint64_t phone = hub->items[item].image.phone;
     apply(hub, item, event, record);
+    mark_retry(hub, item);
     end_if_unwanted(hub, item);
     if (phone != 0 && hub->items[item].image.phone == 0) {
         uint32_t index = hub_phone_by_number(hub, phone);

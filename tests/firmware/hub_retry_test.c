@@ -52,7 +52,8 @@ static void retries_with_backoff_until_it_is_a_dead_letter(void **state) {
         }
     }
     assert_int_equal(rig_process(&rig, process)->status, PROCESS_DEAD_LETTER);
-    assert_int_equal(rig_item(&rig, process, 1)->image.category, RECORD_CATEGORY_EXIT_CODE);
+    assert_int_equal(rig_item(&rig, process, 1)->image.category, RECORD_CATEGORY_NONE);
+    assert_int_not_equal(rig_process(&rig, process)->image.retrying.boot, 0);
     rig_advance(&rig, 1000000);
     rig_assert_no_start(&rig);
     assert_true(rig.hub.counters.errors[RECORD_CATEGORY_EXIT_CODE] == 3);

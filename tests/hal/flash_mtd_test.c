@@ -431,7 +431,7 @@ int hal_flash_mtd_tests(void) {
         NAND_TEST(completes_a_write_that_ends_short_at_a_unit),
         NAND_TEST(never_completes_a_unit_that_was_written_in_part),
         NOR_TEST(goes_on_after_a_signal),
-        NOR_TEST(reports_what_cannot_be_read),
+        NAND_TEST(reports_what_cannot_be_read),
         NAND_TEST(says_worn_of_a_bad_block_without_touching_it),
         NAND_TEST(marks_a_nand_block_bad_that_does_not_erase),
         NAND_TEST(reads_a_bad_block_as_blank_where_it_cannot_be_read),

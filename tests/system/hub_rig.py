@@ -34,7 +34,7 @@ backoff_cap_seconds = 1
 retry_on = exit_code, timeout, phone_lost, adb
 [action.first]
 type = shell
-command = echo done >> /sdcard/first
+command = echo first
 [action.id]
 type = shell
 command = id

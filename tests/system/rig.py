@@ -6,6 +6,7 @@ test starts is ended by the test, by its own process id.
 
 import os
 import queue
+import random
 import shutil
 import signal
 import socket
@@ -25,24 +26,32 @@ def program(name):
     return os.path.join(BIN, name)
 
 
+_given_ports = set()
+
+
 def free_ports(count=1):
-    """A port P such that P .. P+count-1 were all free on loopback a moment ago."""
+    """A port P such that P .. P+count-1 were all free on loopback a moment ago.
+
+    They lie below the ports that the system gives to outgoing connections: a client that calls a
+    program which is just being started again could otherwise take its port."""
     for _ in range(200):
+        base = random.SystemRandom().randrange(10000, 32768 - count)
+        ports = range(base, base + count)
         held = []
         try:
-            first = socket.socket()
-            held.append(first)
-            first.bind(("127.0.0.1", 0))
-            base = first.getsockname()[1]
-            for port in range(base + 1, base + count):
+            for port in ports:
                 held.append(socket.socket())
+                # As our programs do: what a closed connection has left does not count.
+                held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 held[-1].bind(("127.0.0.1", port))
-            return base
-        except (OSError, OverflowError):
+        except OSError:
             continue
         finally:
             for one in held:
                 one.close()
+        if _given_ports.isdisjoint(ports):
+            _given_ports.update(ports)
+            return base
     raise RuntimeError("no %d free ports in a row" % count)
 
 

@@ -43,6 +43,7 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         self.port = port
         self.label = name
+        self.connection = None  # kept while it works
         self.pause = pause  # seconds between requests, where a long test must not fill the hub
         self.acknowledged = {}  # request_id -> set of process ids
         self.stopping = threading.Event()
@@ -65,15 +66,19 @@ class Worker(threading.Thread):
                     self.stopping.wait(0.01)
 
     def send(self, body):
+        """The process id, or None: not acknowledged."""
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10 * rig.SLOW)
-            connection.request("POST", "/capability-requests/enqueue", body,
-                               {"Authorization": "Bearer " + hub_rig.SECRET})
-            response = connection.getresponse()
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port,
+                                                             timeout=10 * rig.SLOW)
+            self.connection.request("POST", "/capability-requests/enqueue", body,
+                                    {"Authorization": "Bearer " + hub_rig.SECRET})
+            response = self.connection.getresponse()
             answer = response.read()
-            connection.close()
             return json.loads(answer)["process_id"] if response.status in (200, 202) else None
         except (OSError, http.client.HTTPException, ValueError):
+            self.connection.close()
+            self.connection = None
             return None
 
 
