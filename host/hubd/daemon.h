@@ -3,6 +3,7 @@
 #define HOST_HUBD_DAEMON_H
 
 #include "hal/linux/flash_file.h"
+#include "hal/linux/flash_mtd.h"
 #include "host/hubd/api.h"
 #include "host/hubd/settings.h"
 #include "host/shared/http_tls.h"
@@ -13,7 +14,9 @@ enum { DAEMON_PHONES = 256, DAEMON_CAPABILITIES = 128 }; /* of the largest board
 struct daemon {
     struct settings settings;
     struct loop loop;
-    struct flash_file flash;
+    struct flash_file flash; /* the store, unless has_mtd */
+    struct flash_mtd mtd;
+    bool has_mtd;
     struct hub hub;
     struct phones phones;
     struct executor executor;
@@ -45,6 +48,14 @@ struct hub_clock daemon_read_clock(void);
  * cannot be used. Capabilities are loaded between the two, so that processes find theirs. */
 void daemon_open_store(struct daemon *daemon);
 void daemon_load_hub(struct daemon *daemon);
+
+/* For the loop: readable when a sync of the store has ended. */
+int daemon_store_event(const struct daemon *daemon);
+
+/* True when a board's frames fit a device's own geometry (the relations of boards/board_make.h);
+ * else `error` says which does not, and what would. */
+must_check bool daemon_store_fits(const struct board *board, const struct hal_flash *flash,
+                                  struct config_error *error);
 
 /* Prepares the core's tables without a store, to judge a configuration. */
 void daemon_prepare_tables(struct daemon *daemon, struct hal_flash *flash);

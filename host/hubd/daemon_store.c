@@ -1,4 +1,4 @@
-/* The store's file and the core's tables at the start of hubd. */
+/* The store's file or flash device, and the core's tables, at the start of hubd. */
 #include "host/hubd/daemon.h"
 
 #include "hal/linux/random.h"
@@ -20,6 +20,7 @@
  * cost nothing. */
 enum { HUB_MEMORY_BYTES = 192 << 20 };
 enum { LOCK_TRIES = 50 }; /* of 20 ms */
+enum { BLOCKS_MIN = 16 }; /* of a store; settings.c asks for as many of a file */
 static _Alignas(4096) uint8_t hub_memory[HUB_MEMORY_BYTES];
 
 void daemon_die(int code, const char *format, ...) {
@@ -79,20 +80,36 @@ void daemon_prepare_tables(struct daemon *daemon, struct hal_flash *flash) {
     hub_init(&daemon->hub, board, hub_memory, flash, seed);
 }
 
+static struct hal_flash *flash_of(struct daemon *daemon) {
+    return daemon->has_mtd ? &daemon->mtd.base : &daemon->flash.base;
+}
+
+int daemon_store_event(const struct daemon *daemon) {
+    return daemon->has_mtd ? flash_mtd_event(&daemon->mtd) : flash_file_event(&daemon->flash);
+}
+
+/* A device has nothing of a store in a cache. */
+static enum status sync_wait(struct daemon *daemon) {
+    return daemon->has_mtd ? STATUS_OK : flash_file_sync_wait(&daemon->flash);
+}
+
 static void wait_for_format(struct daemon *daemon) {
     uint8_t id[STORE_ID_BYTES];
+    const struct hal_flash *flash = flash_of(daemon);
     random_fill(id, sizeof id);
     enum status status = store_format(&daemon->hub.store, id, 1);
     if (status == STATUS_OK) {
-        status = flash_file_sync_wait(&daemon->flash);
+        status = sync_wait(daemon);
     }
     if (status != STATUS_OK) {
         daemon_die(EXIT_STORE, "%s: cannot make a store: %s", daemon->settings.store_path,
                    status_text(status));
     }
     log_info("store_made path=%s bytes=%llu", daemon->settings.store_path,
-             (unsigned long long)daemon->flash.base.block_bytes * daemon->flash.base.block_count);
+             (unsigned long long)flash->block_bytes * flash->block_count);
 }
+
+/* ---- opening ---- */
 
 /* True when the path does not exist or is an empty file: only then a store is made. */
 static bool is_absent(const char *path) {
@@ -103,34 +120,102 @@ static bool is_absent(const char *path) {
     return S_ISREG(info.st_mode) && info.st_size == 0;
 }
 
-void daemon_open_store(struct daemon *daemon) {
+static bool is_device(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISCHR(info.st_mode);
+}
+
+static enum status try_open(struct daemon *daemon, bool is_new) {
     const struct settings *settings = &daemon->settings;
     const struct board *board = settings->board;
     uint64_t bytes = settings->store_bytes != 0 ? settings->store_bytes
                                                 : (uint64_t)board->block_bytes * board->block_count;
     const struct flash_file_size size = {board->block_bytes,
                                          (uint32_t)(bytes / board->block_bytes)};
-    bool is_new = is_absent(settings->store_path);
-    enum status status;
-    /* A hubd that was killed a moment ago may still be on its way out. */
-    for (int tries = 0;; tries++) {
-        status = is_new ? flash_file_create(&daemon->flash, settings->store_path, size)
-                        : flash_file_open(&daemon->flash, settings->store_path, size);
-        if (status != STATUS_BUSY || tries == LOCK_TRIES) {
-            break;
-        }
+    if (daemon->has_mtd) {
+        return flash_mtd_open(&daemon->mtd, settings->store_path, settings->store_bytes);
+    }
+    return is_new ? flash_file_create(&daemon->flash, settings->store_path, size)
+                  : flash_file_open(&daemon->flash, settings->store_path, size);
+}
+
+/* A hubd that was killed a moment ago may still be on its way out. */
+static void open_flash(struct daemon *daemon, bool is_new) {
+    enum status status = try_open(daemon, is_new);
+    for (int tries = 0; status == STATUS_BUSY && tries < LOCK_TRIES; tries++) {
         const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
         nanosleep(&pause, NULL);
+        status = try_open(daemon, is_new);
     }
     if (status != STATUS_OK) {
-        daemon_die(EXIT_STORE, "%s: cannot open the store: %s (%s)", settings->store_path,
-                   status_text(status), strerror(errno));
+        bool has_reason = daemon->has_mtd && daemon->mtd.refusal != NULL;
+        daemon_die(EXIT_STORE, "%s: cannot open the store: %s (%s)", daemon->settings.store_path,
+                   status_text(status), has_reason ? daemon->mtd.refusal : strerror(errno));
     }
-    daemon_prepare_tables(daemon, &daemon->flash.base);
+}
+
+bool daemon_store_fits(const struct board *board, const struct hal_flash *flash,
+                       struct config_error *error) {
+    unsigned block_bytes = (unsigned)flash->block_bytes;
+    unsigned frame_bytes = (unsigned)board->frame_bytes;
+    error->text[0] = '\0';
+    if (board->frame_bytes > flash->block_bytes / 2) {
+        snprintf(error->text, sizeof error->text,
+                 "its erase blocks have %u bytes, board %s needs %u or more", block_bytes,
+                 board->name, 2 * frame_bytes);
+    } else if (board->frame_bytes % flash->program_bytes != 0) {
+        snprintf(error->text, sizeof error->text,
+                 "its write unit has %u bytes, and the %u of a frame of board %s are not whole "
+                 "units",
+                 (unsigned)flash->program_bytes, frame_bytes, board->name);
+    } else if (flash->block_count < BLOCKS_MIN) {
+        snprintf(error->text, sizeof error->text, "it has %u erase blocks of %u or more",
+                 (unsigned)flash->block_count, (unsigned)BLOCKS_MIN);
+    } else if (flash->block_count > board->block_count) {
+        snprintf(error->text, sizeof error->text,
+                 "it has %u erase blocks, board %s takes %u: expected [store] size = %llu or less",
+                 (unsigned)flash->block_count, board->name, (unsigned)board->block_count,
+                 (unsigned long long)flash->block_bytes * board->block_count);
+    }
+    return error->text[0] == '\0';
+}
+
+/* True: nothing is on the device, so a store is made there. Exits when none can be. */
+static bool is_blank(struct daemon *daemon) {
+    struct config_error error;
+    const char *path = daemon->settings.store_path;
+    if (!daemon_store_fits(daemon->settings.board, &daemon->mtd.base, &error)) {
+        daemon_die(EXIT_STORE, "%s: cannot keep a store: %s", path, error.text);
+    }
+    enum status status = flash_mtd_holds_nothing(&daemon->mtd);
+    if (status != STATUS_OK && status != STATUS_FULL) {
+        daemon_die(EXIT_STORE, "%s: cannot read it: %s (%s)", path, status_text(status),
+                   strerror(errno));
+    }
+    return status == STATUS_OK;
+}
+
+void daemon_open_store(struct daemon *daemon) {
+    const char *path = daemon->settings.store_path;
+    bool is_new = is_absent(path);
+    daemon->has_mtd = is_device(path);
+    open_flash(daemon, is_new);
+    if (daemon->has_mtd) {
+        is_new = is_blank(daemon);
+    }
+    daemon_prepare_tables(daemon, flash_of(daemon));
     if (is_new) {
         wait_for_format(daemon);
-        daemon_prepare_tables(daemon, &daemon->flash.base);
+        daemon_prepare_tables(daemon, flash_of(daemon));
     }
+}
+
+static const char *load_text(enum status status) {
+    if (status == STATUS_FOREIGN) {
+        return "it belongs to another hub id, board or format; it was left untouched";
+    }
+    return status == STATUS_NOT_FOUND ? "what it holds is not a store; it was left untouched"
+                                      : status_text(status);
 }
 
 void daemon_load_hub(struct daemon *daemon) {
@@ -141,16 +226,14 @@ void daemon_load_hub(struct daemon *daemon) {
     daemon->hub.has_upstream = daemon->settings.upstream_url[0] != '\0';
     daemon->hub.stop_grace_ms = daemon->settings.grace_seconds * 1000;
     /* Whatever is read back must be durable before anything is built on it. */
-    enum status status = flash_file_sync_wait(&daemon->flash);
+    enum status status = sync_wait(daemon);
     if (status == STATUS_OK) {
         status = hub_load(&daemon->hub, (struct bytes){(const uint8_t *)id, strlen(id)}, boot_id,
                           &clock);
     }
     if (status != STATUS_OK) {
         daemon_die(EXIT_STORE, "%s: cannot use the store: %s", daemon->settings.store_path,
-                   status == STATUS_FOREIGN
-                       ? "it belongs to another hub id, board or format; it was left untouched"
-                       : status_text(status));
+                   load_text(status));
     }
     const struct store_stats *stats = &daemon->hub.store.stats;
     log_info(

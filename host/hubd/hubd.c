@@ -109,8 +109,7 @@ static void open_signals(struct daemon *daemon) {
     daemon->signals = (struct loop_source){.ready = signal_ready, .fd = -1};
     daemon->sync = (struct loop_source){.ready = sync_ready, .fd = -1};
     if (fd < 0 || loop_add(&daemon->loop, &daemon->signals, fd, EPOLLIN) != STATUS_OK ||
-        loop_add(&daemon->loop, &daemon->sync, flash_file_event(&daemon->flash), EPOLLIN) !=
-            STATUS_OK) {
+        loop_add(&daemon->loop, &daemon->sync, daemon_store_event(daemon), EPOLLIN) != STATUS_OK) {
         daemon_die(1, "cannot set up the event loop: %s", strerror(errno));
     }
 }
