@@ -43,8 +43,8 @@ class Restart(sync_rig.SyncCase):
         for kill in range(KILLS):
             self.kill_at(time.monotonic() + dice.expovariate(4))
             if kill % 4 == 0:  # before it was ready, again and again
-                for _ in range(dice.randrange(1, 4)):
-                    self.kill_at(time.monotonic() + dice.uniform(0, 0.08))
+                for _ in range(dice.randrange(2, 6)):
+                    self.kill_at(time.monotonic() + dice.uniform(0, 0.02))
             if kill % 7 == 3:
                 self.upstream.kill()
                 self.start_upstream()
