@@ -133,9 +133,8 @@ static void mind_page(uint32_t offset) {
     }
 }
 
-static void program_unit(uint32_t offset, const uint8_t *source) {
-    uint8_t cells[UNIT_MAX];
-    uint32_t size = mtd_device.info.writesize;
+static void program_cells(uint32_t offset, const uint8_t *source, uint32_t size) {
+    static uint8_t cells[UNIT_MAX];
     mind_page(offset);
     mtd_device_peek(offset, cells, size);
     for (uint32_t i = 0; i < size; i++) {
@@ -151,7 +150,7 @@ static ssize_t program(const uint8_t *source, size_t size, off_t offset) {
     if (is_interrupted()) {
         return fail(EINTR);
     }
-    if ((uint64_t)offset % unit != 0 || size % unit != 0) {
+    if ((uint64_t)offset % unit != 0 || size % unit != 0 || size > UNIT_MAX) {
         return fail(EINVAL);
     }
     mtd_device.programs += 1;
@@ -162,8 +161,9 @@ static ssize_t program(const uint8_t *source, size_t size, off_t offset) {
         done = mtd_device.short_bytes;
         mtd_device.short_bytes = 0;
     }
-    for (size_t at = 0; at + unit <= done; at += unit) {
-        program_unit((uint32_t)offset + (uint32_t)at, source + at);
+    uint32_t step = mtd_device.info.type == MTD_NANDFLASH ? unit : (uint32_t)done;
+    for (size_t at = 0; at + step <= done && step > 0; at += step) {
+        program_cells((uint32_t)offset + (uint32_t)at, source + at, step);
     }
     return fails ? fail(is_bad((uint64_t)offset) ? EIO : mtd_device.write_error) : (ssize_t)done;
 }
