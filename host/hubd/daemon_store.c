@@ -143,7 +143,7 @@ static enum status try_open(struct daemon *daemon, bool is_new) {
 static void open_flash(struct daemon *daemon, bool is_new) {
     enum status status = try_open(daemon, is_new);
     for (int tries = 0; status == STATUS_BUSY && tries < LOCK_TRIES; tries++) {
-        const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+        const struct timespec pause = {.tv_nsec = 20000000};
         nanosleep(&pause, NULL);
         status = try_open(daemon, is_new);
     }
