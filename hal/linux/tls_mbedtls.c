@@ -19,13 +19,15 @@ static int receive_some(void *context, unsigned char *target, size_t size) {
     if (status == STATUS_OK) {
         return (int)count;
     }
-    if (status == STATUS_AGAIN) {
+    if (status == STATUS_AGAIN && tls->socket_failure == STATUS_OK) {
         return MBEDTLS_ERR_SSL_WANT_READ;
     }
-    tls->socket_failure = status;
+    tls->socket_failure = status == STATUS_AGAIN ? tls->socket_failure : status;
     return status == STATUS_CLOSED ? 0 : MBEDTLS_ERR_NET_RECV_FAILED;
 }
 
+/* A peer that refuses our certificate says so and closes, while we are still writing: what it said
+ * waits to be read. So a write that fails in a handshake is not its end; the next read is. */
 static int send_some(void *context, const unsigned char *source, size_t size) {
     struct tls_stream *tls = context;
     size_t count = 0;
@@ -37,7 +39,7 @@ static int send_some(void *context, const unsigned char *source, size_t size) {
         return MBEDTLS_ERR_SSL_WANT_WRITE;
     }
     tls->socket_failure = status;
-    return MBEDTLS_ERR_NET_SEND_FAILED;
+    return tls->is_established ? MBEDTLS_ERR_NET_SEND_FAILED : (int)size;
 }
 
 /* Whether one of the certificate's alternative names is the address (RFC 5280 section 4.2.1.6). */
@@ -243,6 +245,9 @@ enum status tls_stream_handshake(struct tls_stream *tls) {
     int code = mbedtls_ssl_handshake(&tls->ssl);
     if (tls->config->tickets_accepted != accepted) {
         tls->is_resumed = true;
+    }
+    if (code == 0 && tls->socket_failure != STATUS_OK) {
+        return fail(tls, ended_by_socket(tls));
     }
     return code == 0 ? accept_peer(tls) : conclude(tls, code);
 }

@@ -391,6 +391,26 @@ static void survives_a_peer_that_vanishes_at_any_step_of_the_handshake(void **st
     tls_rig_close(&rig);
 }
 
+/* The refusal lies in the socket while writing fails: it is read before the end is told. */
+static void hears_why_it_was_refused_by_a_peer_that_is_gone(void **state) {
+    (void)state;
+    tls_rig_open(&rig, tls_rig_server("good", "good"), tls_rig_client("good", "expired"));
+    tls_rig_connect(&rig, "localhost", NULL);
+    for (unsigned steps = 0; tls_stream_handshake(&rig.server) == STATUS_AGAIN; steps++) {
+        (void)mbedtls_ssl_handshake_step(&rig.client.ssl);
+        assert_true(steps < 100);
+    }
+    assert_says(&rig.server, "expired");
+    hal_stream_close(&rig.server.stream);
+    enum status status = STATUS_AGAIN;
+    while ((status = tls_stream_handshake(&rig.client)) == STATUS_AGAIN) {
+        tls_rig_wait(&rig.client);
+    }
+    assert_int_equal(status, STATUS_DENIED);
+    assert_says(&rig.client, "our certificate has expired");
+    tls_rig_close(&rig);
+}
+
 int hal_tls_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(carries_bytes_of_every_size_both_ways),
@@ -408,6 +428,7 @@ int hal_tls_tests(void) {
         cmocka_unit_test(accepts_names_and_addresses_of_the_certificate),
         cmocka_unit_test(refuses_an_expired_server),
         cmocka_unit_test(refuses_an_expired_client),
+        cmocka_unit_test(hears_why_it_was_refused_by_a_peer_that_is_gone),
         cmocka_unit_test(refuses_a_client_without_a_certificate),
         cmocka_unit_test(serves_clients_without_certificates_where_none_is_asked_for),
         cmocka_unit_test(refuses_versions_before_tls_1_2),
