@@ -155,6 +155,8 @@ start_hubd() {
 
 # hub_or_upstream PROCESS STATUS: whether it is shown with that status.
 has_status() { "$1" --json show "$2" | grep -q "\"status\":\"$3\""; }
+# The process of a request: asking again with the same request id finds it.
+id_of() { on_hub run "$1" --queue --request-id "$2" --no-wait | cut -d ' ' -f 1; }
 phones_are_ready() { (($(on_hub phones | grep -c ' ready ') == 3)); }
 
 say "starting an upstream, three emulated phones and a hub"
@@ -170,9 +172,8 @@ on_hub phones
 # ---- the first request ----
 
 say "a first maintenance request: hubctl run maintenance --queue"
-on_hub run maintenance --queue --request-id demo-1 | tee "$dir/first"
-((PIPESTATUS[0] == 0)) || die "the first request did not complete"
-first=$(sed -n '1s/ .*//; 1p' "$dir/first")
+on_hub run maintenance --queue --request-id demo-1 || die "the first request did not complete"
+first=$(id_of maintenance demo-1)
 wait_until 20 "the upstream shows $first as completed" has_status on_up "$first" completed
 say "the upstream has it, too: hubctl ps at $up_url"
 on_up ps
@@ -191,7 +192,7 @@ status=$?
 run_pid=''
 cat "$dir/second"
 ((status == 0)) || die "the second request did not complete after the restart (hubctl: $status)"
-second=$(sed -n '1s/ .*//; 1p' "$dir/second")
+second=$(id_of slow-check demo-2)
 wait_until 20 "the upstream shows $second as completed" has_status on_up "$second" completed
 say "it was tried again, ended once, and the upstream knows:"
 on_up ps

@@ -138,8 +138,8 @@ bool command_path(char target[COMMAND_TARGET_BYTES], const char *path, const cha
     const char *star = strchr(path, '*');
     int size = (int)(star == NULL ? strlen(path) : (size_t)(star - path));
     snprintf(target, COMMAND_TARGET_BYTES, "%.*s", size, path);
-    if (star == NULL) {
-        return true;
+    if (star == NULL || id == NULL) {
+        return star == NULL;
     }
     bool fits = append_encoded(target, id);
     size_t used = strlen(target);

@@ -46,7 +46,8 @@ static void put_details(struct line *line, const struct json *json, unsigned pay
     char text[COMMAND_TEXT_BYTES];
     for (size_t i = 0; i < array_count(details); i++) {
         struct bytes value = command_member(json, payload, details[i].member, text);
-        bool is_none = value.size == 1 && value.data[0] == '0';
+        bool is_none = (value.size == 1 && value.data[0] == '0') ||
+                       (value.size == 10 && memcmp(value.data, "unfinished", 10) == 0);
         put(line, details[i].before, is_none ? bytes_of("") : value);
     }
 }

@@ -181,9 +181,9 @@ void store_check(struct store_file *file, struct store_walked *walked, store_che
     const struct store_walker walker = {.group = judge_group, .lost = judge_lost, .owner = &judge};
     *walked = (struct store_walked){0};
     judge_mount(&judge);
-    for (uint8_t kind = 0; kind < STORE_KINDS; kind++) {
+    for (unsigned kind = 0; kind < STORE_KINDS; kind++) {
         for (uint32_t i = 0; i < file->store.memory.slot_counts[kind]; i++) {
-            judge_object(&judge, (struct store_key){kind, i});
+            judge_object(&judge, (struct store_key){(uint8_t)kind, i});
         }
     }
     store_check_walk(file, &walker);

@@ -195,10 +195,10 @@ static void add_stats(struct json_writer *writer, bool is_json) {
     for (size_t i = 0; i < array_count(rows); i++) {
         add_number(writer, is_json, rows[i].name, rows[i].value);
     }
-    for (uint8_t kind = 0; kind < STORE_KINDS; kind++) {
+    for (unsigned kind = 0; kind < STORE_KINDS; kind++) {
         char name[32];
         snprintf(name, sizeof name, "objects_%s", record_text_kind(kind));
-        add_number(writer, is_json, name, count_objects(store, kind));
+        add_number(writer, is_json, name, count_objects(store, (uint8_t)kind));
     }
 }
 
@@ -265,9 +265,9 @@ static void dump_lost(void *owner, uint32_t block, uint32_t offset, enum status 
 static void dump_copies(struct dump *dump) {
     struct store *store = &file.store;
     uint64_t before = dump->first_seq == 0 ? UINT64_MAX : dump->first_seq;
-    for (uint8_t kind = 0; kind < STORE_KINDS; kind++) {
+    for (unsigned kind = 0; kind < STORE_KINDS; kind++) {
         for (uint32_t i = 0; i < store->memory.slot_counts[kind]; i++) {
-            const struct store_key key = {kind, i};
+            const struct store_key key = {(uint8_t)kind, i};
             const struct store_slot *slot = store_slot(store, key);
             struct store_record record;
             if (slot->seq == 0 || slot->seq >= before) {
