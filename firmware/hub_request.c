@@ -315,7 +315,7 @@ enum status hub_accept(struct hub *hub, const struct hub_order *order,
     }
     /* Request, process and items. */
     uint64_t bytes =
-        request_bytes(order->request) + (1 + order->item_count / 2 + 1) * HUB_RECORD_BYTES;
+        request_bytes(order->request) + (uint64_t)(2 + order->item_count / 2) * HUB_RECORD_BYTES;
     if (bytes > hub->board->frame_bytes - 64 || request_bytes(order->request) > hub->record_bytes) {
         return STATUS_TOO_LARGE;
     }

@@ -2,7 +2,7 @@
 
 /* 0: not allowed; else the next state plus one. */
 /* clang-format off */
-#define ROW(from, on, to) [RECORD_PHONE_##from][PHONE_ON_##on] = RECORD_PHONE_##to + 1
+#define ROW(from, on, to) [RECORD_PHONE_##from][PHONE_ON_##on] = (RECORD_PHONE_##to + 1)
 
 static const uint8_t table[RECORD_PHONE_STATE_COUNT][PHONE_EVENT_COUNT] = {
     /*   from          on                    to           */

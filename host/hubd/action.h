@@ -16,9 +16,11 @@ enum {
 
 enum action_kind { ACTION_SHELL, ACTION_PUSH, ACTION_PULL, ACTION_VERDICT };
 
+enum action_rule_kind { ACTION_NUMBER_AFTER, ACTION_TEXT_AFTER, ACTION_NUMBER_AT };
+
 /* How to find one value in a command's output. */
 struct action_rule {
-    enum { ACTION_NUMBER_AFTER, ACTION_TEXT_AFTER, ACTION_NUMBER_AT } kind;
+    enum action_rule_kind kind;
     char key[ACTION_KEY_BYTES];
     char after[ACTION_TEXT_BYTES]; /* the value follows this text on its line */
     uint32_t line;                 /* AT: from 1 */

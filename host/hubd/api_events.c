@@ -119,8 +119,7 @@ static bool feed_page(struct api *api, struct api_stream *stream, uint32_t proce
         if (!write_event(api, process, page.where[i], id, &json)) {
             return false;
         }
-        if (http_api_send_event(stream->connection, id, json,
-                                (struct bytes){(uint8_t *)api->line, sizeof api->line}) !=
+        if (http_api_send_event(stream->connection, id, json, api->line, sizeof api->line) !=
             STATUS_OK) {
             stream->is_blocked = true;
             return false;

@@ -72,21 +72,29 @@ static bool find(const struct submission *submission, unsigned object, const cha
            !json_is_null(&submission->json, *value);
 }
 
-/* A text member, copied; absent or null leaves it empty unless it is required. */
-static bool get_text(struct submission *submission, unsigned object, const char *name,
-                     bool is_required, struct bytes *target, char *buffer, size_t capacity) {
+/* Where a text member goes: a copy in `buffer`, and a view of it. */
+struct text_member {
+    const char *name;
+    bool is_required;
+    struct bytes *target;
+    char *buffer;
+    size_t capacity;
+};
+
+/* Absent or null leaves the view empty, unless the member is required. */
+static bool get_text(struct submission *submission, unsigned object, struct text_member member) {
     unsigned value;
-    *target = (struct bytes){0};
-    if (!find(submission, object, name, &value)) {
-        return !is_required ||
-               refuse(submission, object, 422, "missing_member", "`%s` is required", name);
+    *member.target = (struct bytes){0};
+    if (!find(submission, object, member.name, &value)) {
+        return !member.is_required ||
+               refuse(submission, object, 422, "missing_member", "`%s` is required", member.name);
     }
-    if (json_get_string(&submission->json, value, buffer, capacity) != STATUS_OK ||
-        buffer[0] == '\0') {
+    if (json_get_string(&submission->json, value, member.buffer, member.capacity) != STATUS_OK ||
+        member.buffer[0] == '\0') {
         return refuse(submission, value, 422, "invalid_member", "`%s` is a text of 1 to %zu bytes",
-                      name, capacity - 1);
+                      member.name, member.capacity - 1);
     }
-    *target = http_api_text(buffer);
+    *member.target = http_api_text(member.buffer);
     return true;
 }
 
@@ -129,10 +137,12 @@ static bool get_requested_by(struct submission *submission) {
         return refuse(submission, 0, 422, "missing_member", "`requested_by` is required");
     }
     struct record_request *request = &submission->request;
-    if (!get_text(submission, by, "system", true, &request->system, submission->system,
-                  sizeof submission->system) ||
-        !get_text(submission, by, "user", false, &request->user, submission->user,
-                  sizeof submission->user) ||
+    if (!get_text(submission, by,
+                  (struct text_member){"system", true, &request->system, submission->system,
+                                       sizeof submission->system}) ||
+        !get_text(submission, by,
+                  (struct text_member){"user", false, &request->user, submission->user,
+                                       sizeof submission->user}) ||
         !get_raw(submission, by, "metadata", JSON_OBJECT, &request->metadata)) {
         return false;
     }
@@ -413,8 +423,9 @@ static void make_digests(struct submission *submission) {
 static bool get_common(struct submission *submission) {
     struct record_request *request = &submission->request;
     return refuse_unsupported(submission) &&
-           get_text(submission, 0, "request_id", false, &request->request_id,
-                    submission->request_id, sizeof submission->request_id) &&
+           get_text(submission, 0,
+                    (struct text_member){"request_id", false, &request->request_id,
+                                         submission->request_id, sizeof submission->request_id}) &&
            get_requested_by(submission) && get_callback(submission) && get_priority(submission) &&
            get_extra(submission) && get_time(submission, "not_before", &request->not_before_ms) &&
            get_time(submission, "deadline", &request->deadline_ms) && get_inputs(submission);
@@ -466,8 +477,9 @@ void api_enqueue(const struct http_api_call *call) {
     unsigned value = 0;
     struct bytes name;
     if (parse_body(&submission) &&
-        get_text(&submission, 0, "capability", true, &name, submission.process_type,
-                 sizeof submission.process_type) &&
+        get_text(&submission, 0,
+                 (struct text_member){"capability", true, &name, submission.process_type,
+                                      sizeof submission.process_type}) &&
         find(&submission, 0, "capability", &value) && find_capability(&submission, value) &&
         get_mode(&submission, true) && get_target(&submission) && get_common(&submission)) {
         submit(&submission);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { RULE_WORD_BYTES = 24 }; /* of a word in a rule */
+
 /* What is being read. */
 struct reader {
     struct capability *capability;
@@ -187,24 +189,63 @@ static bool take_any_status(struct reader *reader, const char *value) {
 
 /* ---- rules: number.KEY, text.KEY, attention.ACTION.KEY, critical.ACTION.KEY ---- */
 
-/* `line N column M`, or the text the value follows. */
+/* Takes a word off the front; false: none is left, or it is too long. */
+static bool take_word(const char **text, char word[RULE_WORD_BYTES]) {
+    *text += strspn(*text, " ");
+    size_t size = strcspn(*text, " ");
+    if (size == 0 || size >= RULE_WORD_BYTES) {
+        return false;
+    }
+    memcpy(word, *text, size);
+    word[size] = '\0';
+    *text += size;
+    return true;
+}
+
+/* Takes `NAME N` off the front, N from 1. */
+static bool take_place(const char **text, const char *name, uint32_t *place) {
+    char word[RULE_WORD_BYTES];
+    const char *rest = *text;
+    uint64_t number;
+    if (!take_word(&rest, word) || strcmp(word, name) != 0 || !take_word(&rest, word) ||
+        config_integer(word, 1, 10000, &number) != STATUS_OK) {
+        return false;
+    }
+    *place = (uint32_t)number;
+    *text = rest;
+    return true;
+}
+
+/* `line N column M`, or the text that the value follows. */
 static bool take_rule(struct reader *reader, const char *key, const char *value, bool is_number) {
     struct action *action = current(reader);
     if (action->rule_count == ACTION_RULES_MAX || !is_name(key)) {
         return false;
     }
     struct action_rule *rule = &action->rules[action->rule_count];
-    char rest;
+    const char *rest = value;
     rule->kind = is_number ? ACTION_NUMBER_AFTER : ACTION_TEXT_AFTER;
-    if (is_number && sscanf(value, "line %u column %u%c", &rule->line, &rule->column, &rest) == 2) {
+    if (is_number && strncmp(value, "line ", 5) == 0) {
         rule->kind = ACTION_NUMBER_AT;
-        if (rule->line == 0 || rule->column == 0) {
+        if (!take_place(&rest, "line", &rule->line) ||
+            !take_place(&rest, "column", &rule->column) || *rest != '\0') {
             return false;
         }
     }
     action->rule_count += 1;
     return take_text(rule->key, sizeof rule->key, key) &&
            take_text(rule->after, sizeof rule->after, value);
+}
+
+/* A decimal number with an optional minus sign. */
+static bool read_bound(const char *text, int64_t *bound) {
+    bool is_negative = text[0] == '-';
+    uint64_t number;
+    if (config_integer(text + (is_negative ? 1 : 0), 0, INT64_MAX, &number) != STATUS_OK) {
+        return false;
+    }
+    *bound = is_negative ? -(int64_t)number : (int64_t)number;
+    return true;
 }
 
 /* `below N` or `above N`, about ACTION.KEY. */
@@ -217,18 +258,18 @@ static bool take_limit(struct reader *reader, const char *about, const char *val
         return false;
     }
     struct action_limit *limit = &action->limits[action->limit_count];
-    char word[8];
-    char rest;
-    long long bound;
-    if (sscanf(value, "%7s %lld%c", word, &bound, &rest) != 2 ||
-        (strcmp(word, "below") != 0 && strcmp(word, "above") != 0)) {
+    *limit = (struct action_limit){.is_critical = is_critical};
+    char word[RULE_WORD_BYTES];
+    char bound[RULE_WORD_BYTES];
+    if (!take_word(&value, word) || !take_word(&value, bound) || *value != '\0' ||
+        !read_bound(bound, &limit->bound)) {
         return false;
     }
-    *limit = (struct action_limit){
-        .is_critical = is_critical, .is_below = strcmp(word, "below") == 0, .bound = bound};
+    limit->is_below = strcmp(word, "below") == 0;
     memcpy(limit->action, about, (size_t)(dot - about));
     action->limit_count += 1;
-    return take_text(limit->key, sizeof limit->key, dot + 1);
+    return (limit->is_below || strcmp(word, "above") == 0) &&
+           take_text(limit->key, sizeof limit->key, dot + 1);
 }
 
 static bool starts_with(const char *text, const char *front, const char **rest) {

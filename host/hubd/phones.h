@@ -20,15 +20,15 @@ struct phone_line {
     struct hal_stream stream;
     struct tcp_address address;
     struct phones *phones;
-    char slot[RECORD_ID_MAX + 1]; /* `tcp:HOST:PORT` */
-    char serial[PHONES_OUTPUT_BYTES];
+    uint64_t retry_ms; /* when to connect again */
     uint32_t serial_size;
     uint32_t identify_operation; /* 0: none runs */
     uint32_t phone;              /* row in the core; HUB_NONE: not known yet */
     uint32_t failures;           /* in a row; for the backoff */
-    uint64_t retry_ms;           /* when to connect again */
     bool is_identified;
-    bool was_lost; /* the core has not been told of the last loss */
+    bool was_lost;                /* the core has not been told of the last loss */
+    char slot[RECORD_ID_MAX + 1]; /* `tcp:HOST:PORT` */
+    char serial[PHONES_OUTPUT_BYTES];
 };
 
 struct phones {

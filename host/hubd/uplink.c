@@ -11,7 +11,7 @@ static const struct backoff reconnect = {.base_ms = 500, .cap_ms = 30000, .facto
 /* ---- the table ---- */
 
 /* clang-format off */
-#define ROW(from, on, to) [UPLINK_##from][UPLINK_ON_##on] = UPLINK_##to + 1
+#define ROW(from, on, to) [UPLINK_##from][UPLINK_ON_##on] = (UPLINK_##to + 1)
 
 /* 0: not allowed; else the next state plus one. */
 static const uint8_t table[UPLINK_STATE_COUNT][UPLINK_EVENT_COUNT] = {

@@ -37,7 +37,7 @@ static int run_exit(struct phone_call *call) {
 static int run_sleep(struct phone_call *call) {
     char *end = NULL;
     double seconds = call->word_count > 1 ? strtod(call->words[1], &end) : -1;
-    if (!(seconds >= 0 && seconds < 1e6) || *end != '\0') {
+    if (end == NULL || !(seconds >= 0 && seconds < 1e6) || *end != '\0') {
         phone_shell_print(call->complaint, "sleep: Needs 1 argument\n");
         return USAGE;
     }

@@ -174,13 +174,13 @@ bool http_api_last_event_id(const struct http_api_call *call, uint64_t *id) {
 /* ---- server-sent events ---- */
 
 enum status http_api_send_event(struct http_connection *connection, uint64_t id, struct bytes json,
-                                struct bytes room) {
-    char *text = (char *)(uintptr_t)room.data;
-    int head = snprintf(text, room.size, "id: %llu\ndata: ", (unsigned long long)id);
-    check(head > 0 && (size_t)head + json.size + 2 <= room.size);
-    memcpy(text + head, json.data, json.size);
-    memcpy(text + head + json.size, "\n\n", 2);
-    return http_stream_write(connection, (struct bytes){room.data, (size_t)head + json.size + 2});
+                                char *room, size_t room_size) {
+    int head = snprintf(room, room_size, "id: %llu\ndata: ", (unsigned long long)id);
+    check(head > 0 && (size_t)head + json.size + 2 <= room_size);
+    memcpy(room + head, json.data, json.size);
+    memcpy(room + head + json.size, "\n\n", 2);
+    return http_stream_write(connection,
+                             (struct bytes){(uint8_t *)room, (size_t)head + json.size + 2});
 }
 
 enum status http_api_send_gap(struct http_connection *connection, uint64_t first, uint64_t last) {

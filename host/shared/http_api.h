@@ -56,7 +56,7 @@ bool http_api_last_event_id(const struct http_api_call *call, uint64_t *id);
 /* Writes `id`, `data` and the blank line of one server-sent event as a whole; `room` is the
  * caller's. AGAIN: the client does not take it now. */
 must_check enum status http_api_send_event(struct http_connection *connection, uint64_t id,
-                                           struct bytes json, struct bytes room);
+                                           struct bytes json, char *room, size_t room_size);
 /* The same for `event: gap`: the events first to last are gone. */
 must_check enum status http_api_send_gap(struct http_connection *connection, uint64_t first,
                                          uint64_t last);

@@ -103,8 +103,8 @@ static void end_stream(struct api *api, struct api_stream *stream) {
 }
 
 static bool send_event(struct api *api, struct api_stream *stream, uint64_t id, struct bytes json) {
-    const struct bytes room = {(uint8_t *)api->line, sizeof api->line};
-    stream->is_blocked = http_api_send_event(stream->connection, id, json, room) != STATUS_OK;
+    stream->is_blocked =
+        http_api_send_event(stream->connection, id, json, api->line, sizeof api->line) != STATUS_OK;
     return !stream->is_blocked;
 }
 

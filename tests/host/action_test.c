@@ -22,7 +22,8 @@ static struct action *add_action(const char *name) {
     return action;
 }
 
-static void add_rule(struct action *action, int kind, const char *key, const char *after) {
+static void add_rule(struct action *action, enum action_rule_kind kind, const char *key,
+                     const char *after) {
     struct action_rule *rule = &action->rules[action->rule_count];
     action->rule_count += 1;
     memset(rule, 0, sizeof *rule);
