@@ -186,12 +186,11 @@ static enum status find_frame(struct scan *scan, uint32_t *offset) {
  * free, so that a hub that loses power again and again does not run out of blocks. */
 static enum status drop_empty(struct scan *scan, uint32_t *count) {
     enum status status = STATUS_OK;
-    uint32_t offset = 0;
     while (status == STATUS_OK && *count > 1) {
         scan->block = scan->store->memory.order[*count - 1];
         scan->salt = store_salt(scan->store, scan->block);
         scan->end = scan->store->flash->block_bytes;
-        offset = store_first_offset(scan->store) - store_padded(scan->store, 1);
+        uint32_t offset = store_first_offset(scan->store) - store_padded(scan->store, 1);
         status = find_frame(scan, &offset);
         if (offset < scan->end) {
             return status;

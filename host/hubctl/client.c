@@ -55,10 +55,10 @@ static enum status read_address(struct client *client, const char *url) {
 /* `[::1]:7700` has the name `::1`, `localhost:7700` the name `localhost`. */
 static void take_server_name(struct client *client) {
     bool is_bracketed = client->host[0] == '[';
-    const char *end = strrchr(client->host, is_bracketed ? ']' : ':');
-    check(end != NULL);
+    const char *name_end = strrchr(client->host, is_bracketed ? ']' : ':');
+    check(name_end != NULL);
     snprintf(client->server_name, sizeof client->server_name, "%.*s",
-             (int)(end - client->host) - is_bracketed, client->host + is_bracketed);
+             (int)(name_end - client->host) - is_bracketed, client->host + is_bracketed);
 }
 
 static enum status read_ca(struct client *client, const char *ca_path) {

@@ -200,8 +200,8 @@ static void write_metrics_json(struct bytes text) {
     json_write_init(&writer, json, sizeof json);
     json_write_begin_object(&writer, NULL);
     while (text.size > 0) {
-        char member[256];
         if (take_metric(&text, &name, &value) && is_of_sync(name)) {
+            char member[256];
             snprintf(member, sizeof member, "%.*s", (int)name.size, (const char *)name.data);
             json_write_bytes(&writer, member, value);
         }

@@ -14,8 +14,8 @@ static struct { bool follow; } options;
 /* ---- show ---- */
 
 static void print_value(const char *label, struct bytes value) {
-    char safe[SAFE_BYTES];
     if (value.size > 0) {
+        char safe[SAFE_BYTES];
         (void)text_escape(value, safe, sizeof safe);
         printf("%-20s%s\n", label, safe);
     }

@@ -63,7 +63,6 @@ static const char *judge_options(void) {
 /* ---- the body ---- */
 
 static void write_target(struct json_writer *writer) {
-    char part[PART_BYTES];
     const char *list = options.group;
     json_write_begin_object(writer, "target");
     json_write_string(writer, "routing",
@@ -74,6 +73,7 @@ static void write_target(struct json_writer *writer) {
         json_write_string(writer, "phone_id", options.phone);
     }
     if (options.group != NULL) {
+        char part[PART_BYTES];
         json_write_begin_array(writer, "phone_ids");
         while (config_next_part(&list, part, sizeof part)) {
             json_write_string(writer, NULL, part);

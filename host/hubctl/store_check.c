@@ -105,8 +105,8 @@ static void judge_group(void *owner, const struct store_group *group, uint32_t b
     struct bytes records = group->records;
     struct bytes body;
     struct sha256 hash;
-    uint8_t digest[SHA256_BYTES];
     if (judge->next_seq == group->first_seq) {
+        uint8_t digest[SHA256_BYTES];
         sha256_init(&hash);
         sha256_add(&hash, (struct bytes){judge->chain, STORE_CHAIN_BYTES});
         while (store_group_next(&records, &body)) {

@@ -110,13 +110,13 @@ size_t text_columns(const char *safe) {
 void text_print_lines(struct bytes source, const char *indent) {
     bool is_line_start = true;
     while (source.size > 0) {
-        char escape[ESCAPE_BYTES];
         size_t taken = 1;
         fputs(is_line_start ? indent : "", stdout);
         is_line_start = source.data[0] == '\n';
         bool is_line_end =
             is_line_start || (source.size > 1 && memcmp(source.data, "\r\n", 2) == 0);
         if (!is_line_end) {
+            char escape[ESCAPE_BYTES];
             taken = escape_next(source, escape);
             fputs(escape, stdout);
         } else if (is_line_start) {
