@@ -29,6 +29,7 @@ static const uint8_t table[UPLINK_STATE_COUNT][UPLINK_EVENT_COUNT] = {
     ROW( PUSHING,    FORK,      FORKED      ),
 
     ROW( ONLINE,     RECORDS,   PUSHING     ),
+    ROW( ONLINE,     DUE,       PUSHING     ),
     ROW( ONLINE,     FAILED,    WAITING     ),
 
     ROW( FORKED,     DUE,       CONNECTING  ),
@@ -291,7 +292,7 @@ static void accept_reply(struct uplink *uplink, const struct sync_reply *reply) 
         begin_push(uplink);
     } else {
         apply(uplink, UPLINK_ON_ANSWERED);
-        uplink->deadline_ms = TIMER_NEVER;
+        uplink->deadline_ms = uplink->now_ms + UPLINK_ALIVE_MS;
         wait_for(uplink, HAL_STREAM_READABLE);
     }
 }
@@ -352,8 +353,9 @@ static void step_pushing(struct uplink *uplink) {
 
 /* An idle connection says something only when it ends. */
 static void step_online(struct uplink *uplink) {
-    if (has_more(uplink)) {
-        apply(uplink, UPLINK_ON_RECORDS);
+    bool is_due = uplink->now_ms >= uplink->deadline_ms;
+    if (has_more(uplink) || is_due) {
+        apply(uplink, has_more(uplink) ? UPLINK_ON_RECORDS : UPLINK_ON_DUE);
         begin_push(uplink);
         return;
     }

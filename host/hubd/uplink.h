@@ -19,6 +19,7 @@ enum {
     UPLINK_PUSH_BYTES = 262144 + 4096, /* room for the largest frame of any board */
     UPLINK_REPLY_BYTES = 65536,
     UPLINK_TIMEOUT_MS = 30000,
+    UPLINK_ALIVE_MS = 20000, /* an idle hub says so often that it lives */
 };
 
 /* The link's states and events are one table in uplink.c, and as text under tests/. */
@@ -33,7 +34,7 @@ enum uplink_state {
 };
 
 enum uplink_event {
-    UPLINK_ON_DUE,       /* the backoff is over */
+    UPLINK_ON_DUE,       /* the backoff is over; online: it is time to say that we live */
     UPLINK_ON_CONNECTED, /* the TLS handshake is done */
     UPLINK_ON_RECORDS,   /* something is durable that upstream has not acknowledged */
     UPLINK_ON_ANSWERED,  /* a reply came, and nothing more is to be said */
