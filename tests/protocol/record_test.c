@@ -1,0 +1,295 @@
+#include "protocol/record.h"
+#include "tests/test.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static uint8_t first[4096];
+static uint8_t second[4096];
+static const uint8_t digest[RECORD_DIGEST_BYTES] = {1, 2, 3};
+
+static struct record_time at(uint64_t mono_ms, uint64_t wall_ms) {
+    return (struct record_time){.mono_ms = mono_ms, .wall_ms = wall_ms, .boot = 7, .quality = 2};
+}
+
+/* Writes an image of the kind with every field set, the numbers at their largest. */
+static void put_image(struct cbor_writer *writer, enum record_kind kind) {
+    const struct bytes key = {digest, RECORD_DIGEST_BYTES};
+    const struct record_time now = at(UINT64_MAX, UINT64_MAX);
+    const struct record_request request = {.process_type = bytes_of("maintenance"),
+                                           .request_id = bytes_of("r\xc3\xbc"),
+                                           .system = bytes_of("s"),
+                                           .user = bytes_of("u"),
+                                           .target = bytes_of("{}"),
+                                           .inputs = bytes_of("{\"a\":1}"),
+                                           .callback = bytes_of("{}"),
+                                           .metadata = bytes_of("{}"),
+                                           .labels = bytes_of("[]"),
+                                           .extra = bytes_of("{}"),
+                                           .concurrency_key = bytes_of("k"),
+                                           .key = key,
+                                           .body_digest = key,
+                                           .routing = RECORD_GROUP,
+                                           .mode = RECORD_UNATTENDED,
+                                           .priority = 9,
+                                           .not_before_ms = UINT64_MAX,
+                                           .deadline_ms = 1};
+    const struct record_process process = {.generation = UINT32_MAX,
+                                           .flags = 15,
+                                           .item_count = UINT32_MAX,
+                                           .created = now,
+                                           .queued = now,
+                                           .retrying = at(1, 0),
+                                           .cancel_requested = now,
+                                           .finished = now};
+    const struct record_item item = {.state = RECORD_RUNNING,
+                                     .stop = RECORD_STOP_WITHDRAW,
+                                     .suspension = RECORD_SUSPEND_UNCERTAIN,
+                                     .category = RECORD_CATEGORY_INTERNAL,
+                                     .superseded = true,
+                                     .generation = 1,
+                                     .attempt = UINT32_MAX,
+                                     .attempts_counted = 2,
+                                     .deliveries = 3,
+                                     .faults = 4,
+                                     .actions_done = 5,
+                                     .target_index = 6,
+                                     .target_phone = UINT64_MAX,
+                                     .phone = 8,
+                                     .token = UINT64_MAX,
+                                     .wait_ms = UINT64_MAX,
+                                     .started = now,
+                                     .first_device = now};
+    const struct record_attempt attempt = {.outcome = RECORD_UNFINISHED,
+                                           .category = RECORD_CATEGORY_INTERNAL,
+                                           .actions_done = 1,
+                                           .progress_percent = 100,
+                                           .has_exit_code = true,
+                                           .exit_code = INT32_MIN,
+                                           .phone_id = bytes_of("P"),
+                                           .code = bytes_of("c"),
+                                           .message = bytes_of("m"),
+                                           .action = bytes_of("a"),
+                                           .output = bytes_of("o"),
+                                           .result = bytes_of("{}"),
+                                           .started = now,
+                                           .ended = now};
+    const struct record_phone phone = {.state = RECORD_PHONE_QUARANTINED,
+                                       .id = bytes_of("P~s"),
+                                       .slot = bytes_of("s"),
+                                       .model = bytes_of("m"),
+                                       .reason = bytes_of("r")};
+    const struct record_hub hub = {.hub_id = bytes_of("h"),
+                                   .boot_id = key,
+                                   .boot = UINT32_MAX,
+                                   .starts = 1,
+                                   .token_counter = UINT64_MAX,
+                                   .process_number = 2,
+                                   .phone_number = 3,
+                                   .key_number = 4,
+                                   .command = 5,
+                                   .boot_count = 2,
+                                   .boots = {{7, UINT64_MAX}, {6, 0}}};
+    const struct record_key kept = {
+        .key = key, .body_digest = key, .process = UINT64_MAX, .status = 11, .evicted = now};
+    switch ((int)kind) {
+    case RECORD_HUB:
+        record_put_hub(writer, &hub);
+        break;
+    case RECORD_PHONE:
+        record_put_phone(writer, &phone);
+        break;
+    case RECORD_REQUEST:
+        record_put_request(writer, &request);
+        break;
+    case RECORD_PROCESS:
+        record_put_process(writer, &process);
+        break;
+    case RECORD_ITEM:
+        record_put_item(writer, &item);
+        break;
+    case RECORD_ATTEMPT:
+        record_put_attempt(writer, &attempt);
+        break;
+    default:
+        record_put_key(writer, &kept);
+        break;
+    }
+}
+
+/* Reads an image of the kind and, if it is good, writes it again. */
+static void get_image(struct cbor_reader *reader, enum record_kind kind,
+                      struct cbor_writer *again) {
+    struct record_request request;
+    struct record_process process;
+    struct record_item item;
+    struct record_attempt attempt;
+    struct record_phone phone;
+    struct record_hub hub;
+    struct record_key key;
+    switch ((int)kind) {
+    case RECORD_HUB:
+        record_get_hub(reader, &hub);
+        break;
+    case RECORD_PHONE:
+        record_get_phone(reader, &phone);
+        break;
+    case RECORD_REQUEST:
+        record_get_request(reader, &request);
+        break;
+    case RECORD_PROCESS:
+        record_get_process(reader, &process);
+        break;
+    case RECORD_ITEM:
+        record_get_item(reader, &item);
+        break;
+    case RECORD_ATTEMPT:
+        record_get_attempt(reader, &attempt);
+        break;
+    default:
+        record_get_key(reader, &key);
+        break;
+    }
+    if (!cbor_reader_done(reader) || again == NULL) {
+        return;
+    }
+    switch ((int)kind) {
+    case RECORD_HUB:
+        record_put_hub(again, &hub);
+        break;
+    case RECORD_PHONE:
+        record_put_phone(again, &phone);
+        break;
+    case RECORD_REQUEST:
+        record_put_request(again, &request);
+        break;
+    case RECORD_PROCESS:
+        record_put_process(again, &process);
+        break;
+    case RECORD_ITEM:
+        record_put_item(again, &item);
+        break;
+    case RECORD_ATTEMPT:
+        record_put_attempt(again, &attempt);
+        break;
+    default:
+        record_put_key(again, &key);
+        break;
+    }
+}
+
+static void put_record(struct cbor_writer *writer, enum record_kind kind) {
+    static const uint8_t counts[] = {0, 1, 1, 1, 2, 3, 1, 1};
+    const struct record_header header = {.kind = kind,
+                                         .event = RECORD_STEP_EVENT,
+                                         .path_count = counts[kind],
+                                         .path = {UINT64_MAX, 2, 3},
+                                         .revision = UINT64_MAX,
+                                         .status = 11,
+                                         .time = at(5, 6)};
+    record_put_header(writer, &header);
+    put_image(writer, kind);
+}
+
+static void every_kind_comes_back_byte_for_byte(void **unused) {
+    (void)unused;
+    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+        struct cbor_writer writer;
+        struct cbor_writer again;
+        struct cbor_reader reader;
+        struct record_header header;
+        cbor_writer_init(&writer, first, sizeof first);
+        put_record(&writer, (enum record_kind)kind);
+        cbor_reader_init(&reader, (struct bytes){first, writer.size});
+        record_get_header(&reader, &header);
+        cbor_writer_init(&again, second, sizeof second);
+        record_put_header(&again, &header);
+        get_image(&reader, (enum record_kind)kind, &again);
+        assert_true(cbor_reader_done(&reader));
+        assert_int_equal(again.size, writer.size);
+        assert_memory_equal(first, second, writer.size);
+    }
+}
+
+static void every_truncation_of_every_kind_fails(void **unused) {
+    (void)unused;
+    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+        struct cbor_writer writer;
+        cbor_writer_init(&writer, first, sizeof first);
+        put_record(&writer, (enum record_kind)kind);
+        for (size_t cut = 0; cut < writer.size; cut++) {
+            struct cbor_reader reader;
+            struct record_header header;
+            cbor_reader_init(&reader, (struct bytes){first, cut});
+            record_get_header(&reader, &header);
+            get_image(&reader, (enum record_kind)kind, NULL);
+            assert_true(reader.failed);
+        }
+    }
+}
+
+/* A newer format may append fields to an image: they are skipped. */
+static void fields_of_a_newer_format_are_skipped(void **unused) {
+    (void)unused;
+    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+        struct cbor_writer writer;
+        struct cbor_reader reader;
+        cbor_writer_init(&writer, first, sizeof first);
+        put_image(&writer, (enum record_kind)kind);
+        assert_int_equal(first[0] >> 5, 4);
+        size_t head = (first[0] & 0x1f) == 24 ? 2 : 1;
+        assert_true(head == 1 && (first[0] & 0x1f) < 23);
+        first[0] += 1;
+        cbor_put_text(&writer, bytes_of("new"));
+        cbor_reader_init(&reader, (struct bytes){first, writer.size});
+        get_image(&reader, (enum record_kind)kind, NULL);
+        assert_true(cbor_reader_done(&reader));
+        first[0] -= 2; /* one field too few */
+        cbor_reader_init(&reader, (struct bytes){first, writer.size});
+        get_image(&reader, (enum record_kind)kind, NULL);
+        assert_true(reader.failed);
+    }
+}
+
+static void a_path_of_another_length_is_refused(void **unused) {
+    (void)unused;
+    struct cbor_writer writer;
+    struct cbor_reader reader;
+    struct record_header header;
+    cbor_writer_init(&writer, first, sizeof first);
+    put_record(&writer, RECORD_ITEM);
+    first[1] = RECORD_PROCESS;
+    cbor_reader_init(&reader, (struct bytes){first, writer.size});
+    record_get_header(&reader, &header);
+    assert_true(reader.failed);
+}
+
+static void a_time_is_never_without_its_boot(void **unused) {
+    (void)unused;
+    static const uint8_t no_boot[] = {0x83, 0, 5, 0};
+    static const uint8_t wall_zero[] = {0x84, 1, 5, 0, 0};
+    static const uint8_t quality[] = {0x83, 1, 5, 3};
+    const struct bytes inputs[] = {{no_boot, 4}, {wall_zero, 5}, {quality, 4}};
+    for (size_t i = 0; i < array_count(inputs); i++) {
+        struct cbor_reader reader;
+        struct record_time time;
+        cbor_reader_init(&reader, inputs[i]);
+        record_get_time(&reader, &time);
+        assert_true(reader.failed);
+    }
+}
+
+int protocol_record_tests(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_comes_back_byte_for_byte),
+        cmocka_unit_test(every_truncation_of_every_kind_fails),
+        cmocka_unit_test(fields_of_a_newer_format_are_skipped),
+        cmocka_unit_test(a_path_of_another_length_is_refused),
+        cmocka_unit_test(a_time_is_never_without_its_boot),
+    };
+    return cmocka_run_group_tests_name("protocol/record", tests, NULL, NULL);
+}
