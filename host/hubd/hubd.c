@@ -311,8 +311,9 @@ int main(int argc, char **argv) {
         .program = "hubd",
         .version = HUBD_VERSION,
         .usage = "--config FILE [--check-config] [--log-level LEVEL]",
-        .about = "The runtime of a phone farm's hub host.\n"
-                 "SIGTERM stops it in order, SIGHUP reloads tokens, certificates and capabilities.",
+        .about =
+            "The runtime of a phone farm's hub host.\n"
+            "SIGTERM stops it in order, SIGHUP reloads tokens, certificates and capabilities.\n",
         .options = options,
         .option_count = array_count(options),
     };

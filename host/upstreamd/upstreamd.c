@@ -305,7 +305,7 @@ int main(int argc, char **argv) {
         .version = UPSTREAMD_VERSION,
         .usage = "--config FILE [--check-config] [--log-level LEVEL]",
         .about = "The upstream endpoint of a phone farm: hubs sync into it, callers read from it.\n"
-                 "SIGTERM stops it in order, SIGHUP reloads tokens and certificates.",
+                 "SIGTERM stops it in order, SIGHUP reloads tokens and certificates.\n",
         .options = options,
         .option_count = array_count(options),
     };
