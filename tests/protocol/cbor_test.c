@@ -196,6 +196,59 @@ static void limits_and_kinds_are_judged(void **unused) {
     assert_false(reader.failed);
 }
 
+/* Reads items one after the other and writes them again: the first byte says which call to make. */
+static void write_again(struct cbor_reader *reader, struct cbor_writer *writer) {
+    while (!reader->failed && reader->rest.size > 0) {
+        unsigned major = reader->rest.data[0] >> 5;
+        if (major == 0) {
+            cbor_put_uint(writer, cbor_get_uint(reader, UINT64_MAX));
+        } else if (major == 1) {
+            cbor_put_int(writer, cbor_get_int(reader));
+        } else if (major == 2) {
+            cbor_put_bytes(writer, cbor_get_bytes(reader, SIZE_MAX));
+        } else if (major == 3) {
+            cbor_put_text(writer, cbor_get_text(reader, SIZE_MAX));
+        } else if (major == 4) {
+            cbor_put_array(writer, cbor_get_array(reader, SIZE_MAX));
+        } else if (cbor_get_null(reader)) {
+            cbor_put_null(writer);
+        } else {
+            cbor_put_bool(writer, cbor_get_bool(reader));
+        }
+    }
+}
+
+/* Every pair of first bytes, with small numbers behind it so that many are whole items. */
+static void what_is_accepted_is_written_as_the_same_bytes(void **unused) {
+    (void)unused;
+    uint8_t bytes[24];
+    uint32_t dice = 1;
+    uint32_t accepted = 0;
+    for (uint32_t i = 0; i <= UINT16_MAX; i++) {
+        for (size_t at = 2; at < sizeof bytes; at++) {
+            dice = dice * 1664525 + 1013904223;
+            bytes[at] = (uint8_t)(dice >> 27);
+        }
+        bytes[0] = (uint8_t)(i >> 8);
+        bytes[1] = (uint8_t)i;
+        struct cbor_reader reader;
+        struct cbor_writer writer;
+        cbor_reader_init(&reader, (struct bytes){bytes, sizeof bytes});
+        struct bytes item = cbor_skip(&reader);
+        bool is_below_int64 = bytes[0] == 0x3b && bytes[1] >= 0x80;
+        if (!reader.failed && !is_below_int64) {
+            cbor_writer_init(&writer, buffer, sizeof buffer);
+            cbor_reader_init(&reader, item);
+            write_again(&reader, &writer);
+            assert_true(cbor_reader_done(&reader));
+            assert_int_equal(writer.size, item.size);
+            assert_memory_equal(buffer, item.data, item.size);
+            accepted += 1;
+        }
+    }
+    assert_true(accepted > 20000);
+}
+
 int protocol_cbor_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers_are_written_and_read_as_the_rfc_says),
@@ -205,6 +258,7 @@ int protocol_cbor_tests(void) {
         cmocka_unit_test(what_is_not_deterministic_is_refused),
         cmocka_unit_test(arrays_are_followed_to_a_limit),
         cmocka_unit_test(limits_and_kinds_are_judged),
+        cmocka_unit_test(what_is_accepted_is_written_as_the_same_bytes),
     };
     return cmocka_run_group_tests_name("protocol/cbor", tests, NULL, NULL);
 }

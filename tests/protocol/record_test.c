@@ -10,7 +10,7 @@
 
 static uint8_t first[4096];
 static uint8_t second[4096];
-static const uint8_t digest[RECORD_DIGEST_BYTES] = {1, 2, 3};
+static const uint8_t digest[RECORD_DIGEST_BYTES + 1] = {1, 2, 3};
 
 static struct record_time at(uint64_t mono_ms, uint64_t wall_ms) {
     return (struct record_time){.mono_ms = mono_ms, .wall_ms = wall_ms, .boot = 7, .quality = 2};
@@ -283,6 +283,103 @@ static void a_time_is_never_without_its_boot(void **unused) {
     }
 }
 
+/* Any byte of a record may be any other: refused, or read and written as what it is. */
+static void what_is_accepted_is_written_as_the_same_bytes(void **unused) {
+    (void)unused;
+    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+        struct cbor_writer writer;
+        cbor_writer_init(&writer, first, sizeof first);
+        put_record(&writer, (enum record_kind)kind);
+        for (uint32_t i = 0; i < writer.size * 256; i++) {
+            uint8_t before = first[i / 256];
+            struct cbor_writer again;
+            struct cbor_reader reader;
+            struct record_header header;
+            first[i / 256] = (uint8_t)i;
+            cbor_reader_init(&reader, (struct bytes){first, writer.size});
+            record_get_header(&reader, &header);
+            if (!reader.failed && header.kind == (enum record_kind)kind) {
+                cbor_writer_init(&again, second, sizeof second);
+                record_put_header(&again, &header);
+                get_image(&reader, header.kind, &again);
+                bool is_same = again.size == writer.size && memcmp(first, second, again.size) == 0;
+                assert_true(!cbor_reader_done(&reader) || is_same);
+            }
+            first[i / 256] = before;
+        }
+    }
+}
+
+static bool is_item_taken(const struct record_item *image) {
+    struct cbor_writer writer;
+    struct cbor_reader reader;
+    struct record_item found;
+    cbor_writer_init(&writer, first, sizeof first);
+    record_put_item(&writer, image);
+    cbor_reader_init(&reader, (struct bytes){first, writer.size});
+    record_get_item(&reader, &found);
+    return cbor_reader_done(&reader);
+}
+
+static bool is_attempt_taken(const struct record_attempt *image) {
+    struct cbor_writer writer;
+    struct cbor_reader reader;
+    struct record_attempt found;
+    cbor_writer_init(&writer, first, sizeof first);
+    record_put_attempt(&writer, image);
+    cbor_reader_init(&reader, (struct bytes){first, writer.size});
+    record_get_attempt(&reader, &found);
+    return cbor_reader_done(&reader);
+}
+
+static bool is_request_taken(const struct record_request *image) {
+    struct cbor_writer writer;
+    struct cbor_reader reader;
+    struct record_request found;
+    cbor_writer_init(&writer, first, sizeof first);
+    record_put_request(&writer, image);
+    cbor_reader_init(&reader, (struct bytes){first, writer.size});
+    record_get_request(&reader, &found);
+    return cbor_reader_done(&reader);
+}
+
+/* The last value of each range is taken, the one behind it is not. */
+static void numbers_out_of_their_range_are_refused(void **unused) {
+    (void)unused;
+    for (uint8_t over = 0; over < 2; over++) {
+        bool is_in = over == 0;
+#define last(count) (uint8_t)((count)-1 + over)
+        assert_int_equal(
+            is_item_taken(&(struct record_item){.state = last(RECORD_ITEM_STATE_COUNT)}), is_in);
+        assert_int_equal(is_item_taken(&(struct record_item){.stop = last(RECORD_STOP_COUNT)}),
+                         is_in);
+        assert_int_equal(
+            is_item_taken(&(struct record_item){.suspension = last(RECORD_SUSPENSION_COUNT)}),
+            is_in);
+        assert_int_equal(
+            is_item_taken(&(struct record_item){.category = last(RECORD_CATEGORY_COUNT)}), is_in);
+        assert_int_equal(
+            is_attempt_taken(&(struct record_attempt){.outcome = last(RECORD_OUTCOME_COUNT)}),
+            is_in);
+        assert_int_equal(
+            is_attempt_taken(&(struct record_attempt){.category = last(RECORD_CATEGORY_COUNT)}),
+            is_in);
+        assert_int_equal(is_attempt_taken(&(struct record_attempt){.progress_percent = last(101)}),
+                         is_in);
+        assert_int_equal(
+            is_request_taken(&(struct record_request){.routing = last(RECORD_ROUTING_COUNT)}),
+            is_in);
+        assert_int_equal(
+            is_request_taken(&(struct record_request){.mode = last(RECORD_MODE_COUNT)}), is_in);
+        assert_int_equal(is_request_taken(&(struct record_request){.priority = last(10)}), is_in);
+        assert_int_equal(is_request_taken(&(struct record_request){
+                             .key = {digest, last(RECORD_DIGEST_BYTES + 1u)}}),
+                         is_in);
+#undef last
+    }
+    assert_false(is_request_taken(&(struct record_request){.key = {digest, 1}}));
+}
+
 int protocol_record_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_comes_back_byte_for_byte),
@@ -290,6 +387,8 @@ int protocol_record_tests(void) {
         cmocka_unit_test(fields_of_a_newer_format_are_skipped),
         cmocka_unit_test(a_path_of_another_length_is_refused),
         cmocka_unit_test(a_time_is_never_without_its_boot),
+        cmocka_unit_test(what_is_accepted_is_written_as_the_same_bytes),
+        cmocka_unit_test(numbers_out_of_their_range_are_refused),
     };
     return cmocka_run_group_tests_name("protocol/record", tests, NULL, NULL);
 }
