@@ -27,27 +27,86 @@ static bool is_ini(const char *name) {
     return size > 4 && strcmp(name + size - 4, ".ini") == 0;
 }
 
-/* Reads one file and puts both halves under the same index. False: `error` says why. */
-static bool load_capability(struct daemon *daemon, const char *path, struct config_error *error) {
-    static struct action_list list;
-    struct capability capability;
-    if (capability_file_read(path, &capability, &list, error) != STATUS_OK) {
+/* What one pass over the directory has found; each pass begins it anew. */
+struct capability_pass {
+    struct daemon *daemon;
+    struct config_error *error;
+    struct capability capability; /* of the file read last */
+    struct action_list list;
+    char names[DAEMON_CAPABILITIES][RECORD_ID_MAX + 1];
+    uint32_t count;     /* of names */
+    uint32_t new_count; /* of them, those the core does not know yet */
+};
+
+typedef bool visit_capability(struct capability_pass *pass, const char *path);
+
+static uint32_t find_index(const struct capability_pass *pass) {
+    const char *name = pass->capability.name;
+    return hub_capability_find(&pass->daemon->hub,
+                               (struct bytes){(const uint8_t *)name, strlen(name)});
+}
+
+static bool is_named(const struct capability_pass *pass, const char *name) {
+    for (uint32_t i = 0; i < pass->count; i++) {
+        if (strcmp(pass->names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Judges one file among the others; changes nothing outside the pass. */
+static bool judge_capability(struct capability_pass *pass, const char *path) {
+    const struct hub *hub = &pass->daemon->hub;
+    if (capability_file_read(path, &pass->capability, &pass->list, pass->error) != STATUS_OK) {
         return false;
     }
-    if (hub_capability_set(&daemon->hub, &capability) != STATUS_OK) {
-        snprintf(error->text, sizeof error->text, "%.300s: more capabilities than the board holds",
-                 path);
+    const char *wrong = NULL;
+    pass->new_count += find_index(pass) == HUB_NONE ? 1 : 0;
+    if (is_named(pass, pass->capability.name)) {
+        wrong = "expected a name that no other file has";
+    } else if (pass->count == DAEMON_CAPABILITIES ||
+               hub->capability_count + pass->new_count > hub->board->capabilities) {
+        wrong = "expected no more capabilities than the board holds";
+    }
+    if (wrong != NULL) {
+        snprintf(pass->error->text, sizeof pass->error->text,
+                 "%.300s: [capability] name: %s, got \"%s\"", path, wrong, pass->capability.name);
         return false;
     }
-    struct bytes name = {(const uint8_t *)capability.name, strlen(capability.name)};
-    action_lists[hub_capability_find(&daemon->hub, name)] = list;
+    snprintf(pass->names[pass->count], sizeof pass->names[0], "%s", pass->capability.name);
+    pass->count += 1;
     return true;
 }
 
+/* Puts both halves of one file under the same index. */
+static bool set_capability(struct capability_pass *pass, const char *path) {
+    if (!judge_capability(pass, path)) {
+        return false; /* it has changed since it was judged */
+    }
+    check(hub_capability_set(&pass->daemon->hub, &pass->capability) == STATUS_OK);
+    action_lists[find_index(pass)] = pass->list;
+    pass->new_count = 0; /* the core counts it from here on */
+    return true;
+}
+
+/* What has no file any more takes no new work; what it has accepted still runs. */
+static void retire_others(const struct capability_pass *pass) {
+    struct hub *hub = &pass->daemon->hub;
+    for (uint32_t i = 0; i < hub->capability_count; i++) {
+        struct capability capability = hub->capabilities[i];
+        if (!is_named(pass, capability.name) && !capability.is_retired) {
+            capability.is_retired = true;
+            check(hub_capability_set(hub, &capability) == STATUS_OK);
+        }
+    }
+}
+
 /* getdents64 by hand: opendir allocates, and 32 KiB at that. */
-bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error) {
+static bool visit_capabilities(struct capability_pass *pass, visit_capability *visit) {
     static _Alignas(8) char entries[16384];
-    const char *directory = daemon->settings.capability_dir;
+    const char *directory = pass->daemon->settings.capability_dir;
+    struct config_error *error = pass->error;
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         snprintf(error->text, sizeof error->text, "[capabilities] dir: %.300s: %s", directory,
@@ -67,13 +126,30 @@ bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error)
             if (is_ini(name)) {
                 char path[SETTINGS_PATH_BYTES + 256];
                 snprintf(path, sizeof path, "%s/%s", directory, name);
-                is_good = load_capability(daemon, path, error);
+                is_good = visit(pass, path);
             }
             at += entry_size;
         }
     }
     close(fd);
     return is_good;
+}
+
+/* All files are judged before the first is taken: a bad one leaves everything as it was. */
+bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error) {
+    static struct capability_pass pass;
+    visit_capability *const visits[] = {judge_capability, set_capability};
+    for (size_t i = 0; i < array_count(visits); i++) {
+        pass.daemon = daemon;
+        pass.error = error;
+        pass.count = 0;
+        pass.new_count = 0;
+        if (!visit_capabilities(&pass, visits[i])) {
+            return false;
+        }
+    }
+    retire_others(&pass);
+    return true;
 }
 
 void daemon_load_tokens(struct daemon *daemon, bool is_start) {

@@ -233,12 +233,24 @@ static void raise_descriptor_limit(void) {
     }
 }
 
+/* Before a store or a key is made: what a bad capability file says must leave nothing behind. */
+static void judge_capabilities(struct daemon *daemon) {
+    struct config_error error;
+    static struct hal_flash no_flash = {
+        .block_bytes = 131072, .block_count = 16, .program_bytes = 4096};
+    daemon_prepare_tables(daemon, &no_flash);
+    if (!daemon_load_capabilities(daemon, &error)) {
+        daemon_die(EXIT_USAGE, "%s", error.text);
+    }
+}
+
 static void start(struct daemon *daemon) {
     struct config_error error;
     raise_descriptor_limit();
     daemon_load_tokens(daemon, true);
     daemon_load_upstream_tls(daemon, true);
     daemon_load_api_tls(daemon, true);
+    judge_capabilities(daemon);
     daemon_load_adb_key(daemon);
     daemon_open_store(daemon);
     if (!daemon_load_capabilities(daemon, &error)) {
@@ -276,16 +288,10 @@ static void start(struct daemon *daemon) {
 
 /* What can be judged without touching the store or the network. */
 static void check_config(struct daemon *daemon) {
-    struct config_error error;
     daemon_load_tokens(daemon, true);
     daemon_load_upstream_tls(daemon, true);
     daemon_load_api_tls(daemon, true);
-    static struct hal_flash no_flash = {
-        .block_bytes = 131072, .block_count = 16, .program_bytes = 4096};
-    daemon_prepare_tables(daemon, &no_flash);
-    if (!daemon_load_capabilities(daemon, &error)) {
-        daemon_die(EXIT_USAGE, "%s", error.text);
-    }
+    judge_capabilities(daemon);
     puts("hubd: the configuration is good");
     exit(0);
 }
