@@ -52,7 +52,7 @@ all: $(PROGRAMS:%=$(BIN)/%)
 
 ## Install what is missing from Debian (deps-run, deps-test: only what these goals need)
 deps: deps-check
-deps-run deps-test deps-check:
+deps-run deps-test deps-check deps-bench:
 	@bash scripts/deps.sh $(@:deps-%=%)
 
 ## Build and run the demo; ONCE=1 ends after the first request
@@ -104,11 +104,12 @@ clean:
 ## List the targets
 help:
 	@awk '/^## / { text = substr($$0, 4) } /^[a-z]+:/ && text { sub(/:.*/, ""); \
-	    printf "%-10s%s\n", $$0, text; text = "" }' Makefile tests/checks/check.mk
+	    printf "%-10s%s\n", $$0, text; text = "" }' Makefile tests/checks/check.mk tests/checks/bench.mk
 
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS := $(MAKEFLAGS) --no-print-directory -s $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
 endif
-.PHONY: all deps deps-run deps-test deps-check run test unit clean help
+.PHONY: all deps deps-run deps-test deps-check deps-bench run test unit clean help
 include tests/checks/check.mk
+include tests/checks/bench.mk
 -include $(shell test -d $(OUT) && find $(OUT) -name '*.d')

@@ -1,18 +1,20 @@
 #!/bin/bash
-# deps.sh run|test|check - installs the Debian packages that a goal needs and that are missing; each
-# goal includes the one before it. Says what it installs, and nothing when all is there.
+# deps.sh run|test|check|bench - installs the Debian packages that a goal needs and that are
+# missing; check and bench include test, test includes run. Says nothing when all is there.
 set -u
 
 run="gcc libc6-dev binutils libmbedtls-dev libinih-dev libjsmn-dev node-llhttp libsqlite3-dev openssl"
 test="libcmocka-dev python3 adb sqlite3 curl"
 check="clang libclang-rt-14-dev clang-tidy clang-format cppcheck gcc-arm-none-eabi
        gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user"
+bench="gcc-arm-none-eabi valgrind"
 
 case "${1:-}" in
 run) wanted=$run ;;
 test) wanted="$run $test" ;;
 check) wanted="$run $test $check" ;;
-*) echo "usage: deps.sh run|test|check" >&2; exit 2 ;;
+bench) wanted="$run $test $bench" ;;
+*) echo "usage: deps.sh run|test|check|bench" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then

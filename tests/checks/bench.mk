@@ -1,0 +1,19 @@
+# The rows of the goals that can be measured here, beside the peers that Debian ships.
+
+BENCHES := store hub sqlite
+BENCH_SOURCES := $(wildcard tests/bench/*.c)
+bench_shared := $(addprefix tests/bench/,counting_flash.c store_workload.c report.c)
+BENCH_ARM := $(wildcard firmware/store*.c) protocol/crc32c.c protocol/sha256.c tests/bench/ram.c
+
+## Measure speed and cost, print the table, write build/bench.json; ROW=P7 measures one
+bench: deps-bench
+	@$(MAKE) all $(BENCHES:%=$(OUT)/bin/%_bench)
+	@$(MAKE) CC=arm-none-eabi-gcc bench-arm
+	@python3 tests/bench/bench.py $(ROW)
+bench-arm: $(call obj,$(BENCH_ARM))
+$(OUT)/bin/%_bench: $(OUT)/tests/bench/%_bench.o $(call obj,$(bench_shared)) $(OUT)/libhub.a
+	@mkdir -p $(@D) && echo "LD $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+objects: $(call obj,$(BENCH_SOURCES))
+.SECONDARY: $(call obj,$(BENCH_SOURCES))
+.PHONY: bench bench-arm
