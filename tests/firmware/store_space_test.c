@@ -1,0 +1,101 @@
+/* Cleaning, wear, and what is admitted. */
+#include "tests/firmware/store_case.h"
+#include "tests/test.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct rig *const rig = &store_case;
+
+static void keeps_every_newest_record_while_it_cleans(void **state) {
+    (void)state;
+    for (uint32_t geometry = 0; geometry < 3; geometry++) {
+        store_case_start(geometry);
+        store_case_commit_many(3000);
+        assert_true(rig->store.stats.records_copied > 0);
+        rig_verify(rig);
+        rig_remount(rig);
+        store_case_good();
+    }
+}
+
+static void wears_all_blocks_alike(void **state) {
+    (void)state;
+    for (uint32_t geometry = 0; geometry < 3; geometry++) {
+        store_case_start(geometry);
+        rig_append(rig, 22); /* never again */
+        store_case_commit_many(6000);
+        uint32_t least = UINT32_MAX;
+        uint32_t most = 0;
+        for (uint32_t b = 0; b < rig->geometry.block_count; b++) {
+            uint32_t count = rig->blocks[b].erase_count;
+            least = count < least ? count : least;
+            most = count > most ? count : most;
+        }
+        assert_true(least > 20);
+        assert_in_range(most - least, 0, 2);
+    }
+}
+
+static void never_cleans_what_is_not_acknowledged_and_recovers_when_it_is(void **state) {
+    (void)state;
+    store_case_start(STORE_CASE_PAGES);
+    enum status status = STATUS_OK;
+    while (status != STATUS_FULL) {
+        rig_append(rig, rig_roll(rig, RIG_OBJECTS));
+        status = store_rig_commit(rig);
+        (void)!rig_poll(rig);
+    }
+    assert_false(store_admits(&rig->store, 0, 100));
+    assert_int_equal(rig->store.stats.records_copied, 0);
+    rig_verify(rig);
+    store_case_good();
+    for (uint32_t i = 0; i < 10; i++) {
+        assert_int_equal(store_rig_commit(rig), STATUS_FULL);
+    }
+    rig_acknowledge(rig, true);
+    store_rig_settle(rig);
+    store_case_commit_many(300);
+    rig_verify(rig);
+    store_case_good();
+    assert_true(store_admits(&rig->store, 0, 100));
+}
+
+static void admits_no_more_than_it_can_keep(void **state) {
+    (void)state;
+    store_case_start(STORE_CASE_PAGES);
+    uint64_t limit = (14 - STORE_SPARE_BLOCKS) * (4096 - 256) / 10 * 6;
+    assert_true(store_admits(&rig->store, 0, limit));
+    assert_true(store_admits(&rig->store, limit, 0));
+    assert_false(store_admits(&rig->store, 1, limit));
+    store_case_put(store_case_phone, "x");
+    assert_false(store_admits(&rig->store, 0, limit));
+}
+
+static void starts_again_and_again_without_running_out(void **state) {
+    (void)state;
+    for (uint32_t geometry = 0; geometry < 3; geometry++) {
+        store_case_start(geometry);
+        for (uint32_t i = 0; i < 200; i++) {
+            rig_remount(rig);
+            rig_append(rig, i % RIG_OBJECTS);
+            store_rig_settle(rig);
+            rig_acknowledge(rig, true);
+        }
+        store_case_good();
+    }
+}
+
+int firmware_store_space_tests(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keeps_every_newest_record_while_it_cleans),
+        cmocka_unit_test(wears_all_blocks_alike),
+        cmocka_unit_test(never_cleans_what_is_not_acknowledged_and_recovers_when_it_is),
+        cmocka_unit_test(admits_no_more_than_it_can_keep),
+        cmocka_unit_test(starts_again_and_again_without_running_out),
+    };
+    return cmocka_run_group_tests_name("firmware/store_space", tests, NULL, NULL);
+}
