@@ -95,7 +95,14 @@ class Api(hub_rig.HubCase):
             answer = self.new_client().call(method, path)
             self.assertEqual(answer.status, status, path)
             self.assertTrue(answer.body["error"]["code"])
+            self.assert_nothing_stored()
         identity = self.submit("maintenance")
+        self.head = self.head_seq()
+        for query in ("after=x", "limit=-1", "limit=201", "after=%zz"):
+            answer = self.client.get("/processes/%s/events?%s" % (identity, query))
+            self.assertEqual((answer.status, answer.body["error"]["code"]),
+                             (400, "malformed_query"), query)
+            self.assert_nothing_stored()
         bad = self.new_client().get("/processes/%s/stream" % identity, {"Last-Event-ID": "x"})
         self.assertEqual(bad.status, 400)
 
