@@ -1,5 +1,7 @@
 """hubd is killed at any moment, its own start included, while its store is so small that blocks
-are cleaned and used again, and processes evicted, all the time."""
+are cleaned and used again, and processes evicted, all the time.
+
+HUB_STORE, HUB_KILLS and HUB_EARLY_KILLS make it harder, HUB_SEED chooses another run."""
 
 import os
 import random
@@ -11,6 +13,8 @@ import store_reader
 import sync_rig
 
 KILLS = int(os.environ.get("HUB_KILLS", "40"))
+SIZE = os.environ.get("HUB_STORE", "8MiB")
+STARTS = int(os.environ.get("HUB_EARLY_KILLS", "2"))  # at most so many in a row
 SEED = int(os.environ.get("HUB_SEED", str(int(time.time()))))
 COMPLETED, CANCELED = 6, 8  # the first and the last terminal state of an item
 
@@ -32,18 +36,18 @@ class Restart(sync_rig.SyncCase):
         self.assertEqual(items, set(ended), "every item ends")
 
     def test_kills_during_start_and_cleaning_lose_nothing(self):
-        print("note: HUB_SEED=%d HUB_KILLS=%d" % (SEED, KILLS))
+        print("note: HUB_SEED=%d HUB_KILLS=%d HUB_STORE=%s" % (SEED, KILLS, SIZE))
         dice = random.Random(SEED)
         _, first = self.start_phones(6, "--fault", "fail:0.2", "--fault", "drop:0.004",
                                      "--seed", SEED % 1000 + 1)
         self.start_upstream()
-        self.start_hub(range(first, first + 6), size="2MiB")
+        self.start_hub(range(first, first + 6), size=SIZE)
         workers = self.start_workers(6)
         self.early_kills = 0
         for kill in range(KILLS):
             self.kill_at(time.monotonic() + dice.expovariate(4))
-            if kill % 4 == 0:  # before it was ready, again and again
-                for _ in range(dice.randrange(2, 6)):
+            if kill % 2 == 0:  # before it was ready, again and again
+                for _ in range(dice.randint(1, STARTS)):
                     self.kill_at(time.monotonic() + dice.uniform(0, 0.02))
             if kill % 7 == 3:
                 self.upstream.kill()
