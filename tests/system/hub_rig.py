@@ -13,7 +13,7 @@ SECRET = "all-scopes-secret"
 TOKENS = "all submit,read,operate %s\n" % SECRET
 TERMINAL = ("completed", "failed_terminal", "cancelled")
 MILESTONES = ("created_at", "accepted_at", "queued_at", "executing_at", "started_at",
-              "first_device_at", "retrying_at", "finished_at", "updated_at")
+              "first_device_at", "retrying_at", "finished_at")
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
 # name -> file; what the tests need and the shipped capabilities do not have.
