@@ -118,7 +118,7 @@ static void copy(const char *from, const char *to) {
 }
 
 static double recover_once(void) {
-    sqlite3_stmt *statement;
+    sqlite3_stmt *statement = NULL;
     copy("bench.db", "copy.db");
     copy("bench.db-wal", "copy.db-wal");
     remove("copy.db-shm");
