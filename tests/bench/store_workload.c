@@ -91,8 +91,8 @@ void workload_start(struct workload *workload, const struct workload_shape *shap
     for (uint32_t object = 0; object < WORKLOAD_OBJECTS; object++) {
         write_object(workload, object);
     }
-    while (workload->store.stats.records_copied == 0) {
-        workload_update(workload, 100);
+    while (workload->flash.erases <= shape->block_count) {
+        workload_update(workload, 16 * shape->group);
     }
 }
 

@@ -36,7 +36,8 @@ struct workload {
     uint32_t values[WORKLOAD_OBJECTS]; /* what each object must hold */
 };
 
-/* Formats, mounts, writes every object once, and turns the log over until cleaning has begun. */
+/* Formats, mounts, writes every object once, and goes on until every block was
+ * used once and cleaning has begun. */
 void workload_start(struct workload *workload, const struct workload_shape *shape, uint64_t seed);
 void workload_update(struct workload *workload, uint32_t updates);
 /* Drops what is in memory and mounts again. */
