@@ -21,6 +21,12 @@ if ! command -v dpkg-query >/dev/null; then
     exit 0 # not a Debian: whoever builds here brings the libraries
 fi
 
+# One at a time: two goals of one make, or two checkouts, may both lack something. What the other
+# one has brought meanwhile is there.
+if command -v flock >/dev/null && [ -z "${DEPS_LOCKED:-}" ]; then
+    DEPS_LOCKED=1 exec flock "${TMPDIR:-/tmp}/hubd-deps.lock" bash "$0" "$1"
+fi
+
 missing=
 have=" $(dpkg-query -W -f '${db:Status-Abbrev}${Package} ' $wanted 2>/dev/null) "
 for package in $wanted; do

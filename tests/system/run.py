@@ -1,13 +1,20 @@
 #!/usr/bin/env python3
 """Runs the system tests (tests/system/*_test.py); arguments keep those whose name contains one.
 
+Most tests wait for programs more than they compute, so several files run at once (HUB_JOBS=n; 1
+runs all of them here): each in a process of its own, whose lines appear when it has ended.
+
 Every test has a time limit: `limit_seconds` of its method or class, 120 otherwise. A test that
 does not end is one failure. The last line counts: `N passed, N failed`.
 """
 import faulthandler
 import os
+import re
 import signal
+import subprocess
 import sys
+import tempfile
+import time
 import traceback
 import unittest
 
@@ -105,22 +112,88 @@ def each(suite):
             yield test
 
 
-def main():
+def find_tests(words):
     folder = os.path.dirname(os.path.abspath(__file__))
     os.chdir(os.path.dirname(os.path.dirname(folder)))
     sys.path.insert(0, folder)
-    signal.signal(signal.SIGALRM, out_of_time)
     found = unittest.defaultTestLoader.discover(folder, pattern="*_test.py")
-    wanted = [t for t in each(found)
-              if not sys.argv[1:] or any(text in name_of(t) for text in sys.argv[1:])]
+    return [t for t in each(found) if not words or any(word in name_of(t) for word in words)]
+
+
+def totals(passed, failed, skips):
+    if skips:
+        print(f"{skips} skipped")
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+def run_here(tests):
+    signal.signal(signal.SIGALRM, out_of_time)
     result = Lines()
     start_clock(DEFAULT_LIMIT_SECONDS)
-    unittest.TestSuite(wanted).run(result)
+    unittest.TestSuite(tests).run(result)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    if result.skips:
-        print(f"{result.skips} skipped")
-    print(f"{result.passed} passed, {result.failed} failed", flush=True)
-    return 1 if result.failed else 0
+    return totals(result.passed, result.failed, result.skips)
+
+
+class Job:
+    """One test file in a process of its own."""
+
+    def __init__(self, name, words):
+        self.name = name
+        self.output = tempfile.TemporaryFile("w+")
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), *words], stdout=self.output,
+            stderr=subprocess.STDOUT, env={**os.environ, "HUB_JOBS": "1", "HUB_FILE": name})
+
+    def end(self):
+        """Shows what it printed, but its totals; returns them."""
+        self.output.seek(0)
+        lines = self.output.read().splitlines()
+        counts = [0, 0, 0]
+        patterns = (r"(\d+) passed, \d+ failed", r"\d+ passed, (\d+) failed", r"(\d+) skipped")
+        for line in lines[-2:]:
+            for i, pattern in enumerate(patterns):
+                match = re.fullmatch(pattern, line)
+                counts[i] += int(match[1]) if match else 0
+        shown = [x for x in lines if not re.fullmatch(r"\d+ passed, \d+ failed|\d+ skipped", x)]
+        if shown:
+            print("\n".join(shown))
+        if self.process.returncode != 0 and counts[1] == 0:
+            counts[1] = 1
+            print(f"FAILED  system/{self.name}: died (status {self.process.returncode})")
+        print(f"        {self.name}: {time.monotonic() - self.started:.0f} s", flush=True)
+        return counts
+
+
+def run_apart(tests, words, jobs):
+    """The files that may take longest, by the limits of their tests, are begun first."""
+    sizes = {}
+    for test in tests:
+        name = test.id().partition("_test.")[0]
+        sizes[name] = sizes.get(name, 0) + limit_of(test)
+    waiting = sorted(sizes, key=sizes.get)
+    running, sums = [], [0, 0, 0]
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            running.append(Job(waiting.pop(), words))
+        ended = [job for job in running if job.process.poll() is not None]
+        running = [job for job in running if job not in ended]
+        for job in ended:
+            sums = [a + b for a, b in zip(sums, job.end())]
+        time.sleep(0.05)
+    return totals(*sums)
+
+
+def main():
+    words = sys.argv[1:]
+    only = os.environ.get("HUB_FILE")
+    tests = find_tests(words)
+    if only:
+        tests = [t for t in tests if t.id().partition("_test.")[0] == only]
+    jobs = int(os.environ.get("HUB_JOBS", 2 * (os.cpu_count() or 1)))
+    return run_here(tests) if only or jobs == 1 else run_apart(tests, words, jobs)
 
 
 if __name__ == "__main__":
