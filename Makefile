@@ -104,7 +104,7 @@ clean:
 ## List the targets
 help:
 	@awk '/^## / { text = substr($$0, 4) } /^[a-z]+:/ && text { sub(/:.*/, ""); \
-	    printf "%-10s%s\n", $$0, text; text = "" }' Makefile tests/checks/check.mk tests/checks/bench.mk
+	    printf "%-10s%s\n", $$0, text; text = "" }' Makefile tests/checks/check.mk tests/checks/bench.mk tests/checks/campaign.mk
 
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS := $(MAKEFLAGS) --no-print-directory -s $(if $(findstring j,$(firstword -$(MAKEFLAGS))),,-j$(shell nproc))
@@ -112,4 +112,5 @@ endif
 .PHONY: all deps deps-run deps-test deps-check deps-bench run test unit clean help
 include tests/checks/check.mk
 include tests/checks/bench.mk
+include tests/checks/campaign.mk
 -include $(shell test -d $(OUT) && find $(OUT) -name '*.d')

@@ -23,16 +23,33 @@ enum sim_flash_model {
     SIM_FLASH_ALL_BUT_ONE, /* one bit has not */
     SIM_FLASH_RANDOM,      /* each bit for itself; an erase leaves a random mixture */
     SIM_FLASH_DISTURB,     /* as RANDOM, and bits before it in the same page are lost too */
+    SIM_FLASH_SUFFIX,      /* as PREFIX, from the other end */
+    SIM_FLASH_METASTABLE,  /* (nearly) done or not, but a few bits read differently each time */
     SIM_FLASH_MODEL_COUNT
 };
 
 struct sim_flash_cut {
     uint32_t operation; /* the n-th program, erase or sync from now, from 1; 0: never */
     uint8_t model;      /* enum sim_flash_model */
-    uint32_t seed;      /* PREFIX: the number of bytes, modulo its size + 1; else of the dice */
+    uint32_t seed; /* PREFIX, SUFFIX: the number of bytes, modulo its size + 1; else of the dice */
 };
 
-enum { SIM_FLASH_CUT_TEXT = 32, SIM_FLASH_BAD_MAX = 4 };
+/* What the device does next. */
+enum sim_flash_kind { SIM_FLASH_PROGRAM, SIM_FLASH_ERASE, SIM_FLASH_SYNC };
+struct sim_flash_operation {
+    uint8_t kind; /* enum sim_flash_kind */
+    uint32_t offset;
+    uint32_t size;
+    const uint8_t *source; /* NULL, but for a program */
+};
+
+/* A cell between two states: the bits of `mask` read as they like until it is erased. */
+struct sim_flash_weak {
+    uint32_t offset;
+    uint8_t mask;
+};
+
+enum { SIM_FLASH_CUT_TEXT = 32, SIM_FLASH_BAD_MAX = 4, SIM_FLASH_WEAK_MAX = 4 };
 
 enum sim_flash_fault {
     SIM_FLASH_GOOD,
@@ -40,6 +57,9 @@ enum sim_flash_fault {
     SIM_FLASH_FAILS_ERASE,   /* says WORN */
     SIM_FLASH_LOSES_PROGRAM, /* says OK and does nothing */
     SIM_FLASH_LOSES_ERASE,
+    SIM_FLASH_MISDIRECTS_PROGRAM, /* says OK and hits the same place of the next block */
+    SIM_FLASH_MISDIRECTS_ERASE,
+    SIM_FLASH_FAILS_READ, /* says IO */
 };
 
 struct sim_flash {
@@ -51,6 +71,12 @@ struct sim_flash {
     struct sim_flash_cut cut;
     uint8_t block_fault[SIM_FLASH_BAD_MAX]; /* enum sim_flash_fault */
     uint32_t bad_block[SIM_FLASH_BAD_MAX];
+    struct sim_flash_weak weak[SIM_FLASH_WEAK_MAX];
+    uint32_t weak_count;
+    /* Called in front of each program, erase and sync, already counted in `operations`; NULL: not.
+     * It may copy the device, and take the copy's power away with sim_flash_lose_power(). */
+    void (*before)(void *owner, const struct sim_flash_operation *operation);
+    void *before_owner;
     uint32_t sync_polls;  /* AGAIN before a sync ends */
     bool fails_next_sync; /* once, with IO; what was not synced is then gone, as on Linux */
     uint32_t polls_left;
@@ -68,6 +94,11 @@ void sim_flash_init(struct sim_flash *flash, struct hal_flash geometry, uint8_t 
 
 /* Restarts the device after a power loss, or forgets the cut that was to come. */
 void sim_flash_power_on(struct sim_flash *flash);
+
+/* Pulls the plug in the middle of an operation (NULL: of none), as model and seed of the cut say.
+ */
+void sim_flash_lose_power(struct sim_flash *flash, const struct sim_flash_operation *operation,
+                          const struct sim_flash_cut *cut);
 
 /* Pulls the plug between two operations. */
 void sim_flash_power_off(struct sim_flash *flash, uint32_t seed);

@@ -65,7 +65,7 @@ MIPS_TESTS := $(filter tests/main.c tests/firmware/% tests/protocol/%,$(TESTS))
 mips: build/mips/bin/core
 	@TEST_SECONDS=120 qemu-mips $< $(if $(T),'$(T)') | tee build/mips/tests.log
 	@awk 'END { print "note: " $$0; exit !($$1 > 0 && $$3 == 0) }' build/mips/tests.log
-build/mips/bin/core: $(call obj,$(MIPS_TESTS) tests/checks/shim/cmocka.c $(CORE) hal/sim/sim_flash.c host/shared/check.c)
+build/mips/bin/core: $(call obj,$(MIPS_TESTS) tests/checks/shim/cmocka.c $(CORE) $(wildcard hal/sim/sim_flash*.c) host/shared/check.c)
 	@mkdir -p $(@D) && echo "LD $@"
 	@$(CC) $(CFLAGS) -Wl,--wrap=_cmocka_run_group_tests $^ -o $@
 $(call obj,$(MIPS_TESTS)): $(filter build/mips/%,$(OUT)/tests/suites.def)

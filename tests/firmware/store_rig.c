@@ -10,9 +10,15 @@ const struct rig_geometry rig_geometries[3] = {
     {"file", 16384, 16, 4096, 8192, 400, true},
 };
 
+const struct rig_geometry rig_tiny_geometries[RIG_DEVICES] = {
+    {"bytes", 512, 12, 1, 256, 40, false},
+    {"pages", 1024, 14, 256, 512, 80, false},
+    {"file", 16384, 10, 4096, 8192, 200, true},
+};
+
 static const uint8_t rig_id[STORE_ID_BYTES] = "the rig's store";
 
-static void wrong(struct rig *rig, const char *what) {
+void store_rig_wrong(struct rig *rig, const char *what) {
     rig->what = rig->what == NULL ? what : rig->what;
 }
 
@@ -98,25 +104,25 @@ static void expect_chain(const struct rig *rig, uint8_t chain[STORE_CHAIN_BYTES]
     memcpy(chain, digest, STORE_CHAIN_BYTES);
 }
 
+/* While it is being committed a cut may leave the group or not; afterwards it is there. */
 enum status store_rig_commit(struct rig *rig) {
     bool was_open = rig->store.open_records > 0 && !rig->store.is_syncing && !rig->store.has_failed;
     uint64_t groups = rig->store.stats.groups;
-    uint64_t head = rig->store.head_seq;
     if (was_open) {
         struct rig_group *group = &rig->groups[rig->group_count];
-        group->last_seq = head;
+        group->last_seq = rig->store.head_seq;
         expect_chain(rig, group->chain);
-    }
-    enum status status = store_commit(&rig->store);
-    /* What a cut has torn may be there or not. */
-    if (was_open && (rig->store.stats.groups != groups || rig->flash.is_off)) {
         rig->group += 1;
         rig->group_count += 1;
-        if (!rig->flash.is_off &&
-            memcmp(rig->store.head_chain, rig->groups[rig->group_count - 1].chain,
-                   STORE_CHAIN_BYTES) != 0) {
-            wrong(rig, "the chain hash of a commit is wrong");
-        }
+    }
+    enum status status = store_commit(&rig->store);
+    if (was_open && rig->store.stats.groups == groups && !rig->flash.is_off) {
+        rig->group -= 1;
+        rig->group_count -= 1;
+    } else if (was_open && !rig->flash.is_off &&
+               memcmp(rig->store.head_chain, rig->groups[rig->group_count - 1].chain,
+                      STORE_CHAIN_BYTES) != 0) {
+        store_rig_wrong(rig, "the chain hash of a commit is wrong");
     }
     return status;
 }
@@ -143,7 +149,7 @@ enum status rig_poll(struct rig *rig) {
     enum status status = store_poll(&rig->store);
     if (status == STATUS_OK && rig->store.durable_seq != rig->durable_seq) {
         if (rig->group_count != 1 || rig->groups[0].last_seq != rig->store.durable_seq) {
-            wrong(rig, "a sync made durable what was not committed");
+            store_rig_wrong(rig, "a sync made durable what was not committed");
         }
         memcpy(rig->durable_chain, rig->groups[0].chain, STORE_CHAIN_BYTES);
         rig->group_count = 0;
@@ -169,7 +175,7 @@ void store_rig_settle(struct rig *rig) {
         }
         turns += 1;
         if (turns > 10000) {
-            wrong(rig, "a commit never ends");
+            store_rig_wrong(rig, "a commit never ends");
             return;
         }
     }
@@ -182,7 +188,7 @@ void store_rig_step(struct rig *rig) {
         break;
     case 1:
         if (store_clean(&rig->store) != STATUS_OK && !rig->flash.is_off) {
-            wrong(rig, "cleaning failed");
+            store_rig_wrong(rig, "cleaning failed");
         }
         break;
     case 2:
@@ -193,7 +199,7 @@ void store_rig_step(struct rig *rig) {
         if (status == STATUS_FULL) {
             rig_acknowledge(rig, true);
         } else if (status != STATUS_OK && status != STATUS_AGAIN && !rig->flash.is_off) {
-            wrong(rig, "a commit failed");
+            store_rig_wrong(rig, "a commit failed");
         }
         break;
     }
@@ -237,10 +243,8 @@ static void sync_flash(struct rig *rig) {
     }
 }
 
-void store_rig_start(struct rig *rig, const struct rig_geometry *geometry, uint32_t seed) {
-    memset(rig, 0, offsetof(struct rig, slots));
-    rig->geometry = *geometry;
-    rig->dice = seed * 0x9e3779b97f4a7c15ULL + 99;
+static void lend_flash(struct rig *rig) {
+    const struct rig_geometry *geometry = &rig->geometry;
     struct hal_flash base = {
         .block_bytes = geometry->block_bytes,
         .block_count = geometry->block_count,
@@ -248,13 +252,35 @@ void store_rig_start(struct rig *rig, const struct rig_geometry *geometry, uint3
     };
     sim_flash_init(&rig->flash, base, rig->cells, rig->written,
                    geometry->is_file ? rig->cache : NULL);
+}
+
+void store_rig_fork(struct rig *fork, const struct rig *from) {
+    size_t bytes = (size_t)from->geometry.block_bytes * from->geometry.block_count;
+    memcpy(fork, from, offsetof(struct rig, slots));
+    memcpy(fork->cells, from->cells, bytes);
+    memcpy(fork->written, from->written, bytes / from->geometry.program_bytes);
+    if (from->geometry.is_file) {
+        memcpy(fork->cache, from->cache, bytes);
+    }
+    fork->flash.cells = fork->cells;
+    fork->flash.written = fork->written;
+    fork->flash.cache = from->geometry.is_file ? fork->cache : NULL;
+    fork->flash.before = NULL;
+    lend_memory(fork);
+}
+
+void store_rig_start(struct rig *rig, const struct rig_geometry *geometry, uint32_t seed) {
+    memset(rig, 0, offsetof(struct rig, slots));
+    rig->geometry = *geometry;
+    rig->dice = seed * 0x9e3779b97f4a7c15ULL + 99;
+    lend_flash(rig);
     lend_memory(rig);
     if (store_format(&rig->store, rig_id, 7) != STATUS_OK) {
-        wrong(rig, "formatting failed");
+        store_rig_wrong(rig, "formatting failed");
     }
     sync_flash(rig);
     if (store_mount(&rig->store) != STATUS_OK) {
-        wrong(rig, "the first mount failed");
+        store_rig_wrong(rig, "the first mount failed");
     }
 }
 
@@ -270,19 +296,20 @@ static void verify_object(struct rig *rig, uint32_t object) {
     }
     if (rig->is_released[object]) {
         if (status == STATUS_OK && !is_body(rig, record.body, object)) {
-            wrong(rig, "a released object reads as something that was never written");
+            store_rig_wrong(rig, "a released object reads as something that was never written");
         }
     } else if (number == 0) {
         if (status != STATUS_NOT_FOUND) {
-            wrong(rig, "an object was invented");
+            store_rig_wrong(rig, "an object was invented");
         }
     } else if (status != STATUS_OK) {
-        wrong(rig, status == STATUS_NOT_FOUND ? "an object is lost" : "an object is unreadable");
+        store_rig_wrong(rig, status == STATUS_NOT_FOUND ? "an object is lost"
+                                                        : "an object is unreadable");
     } else if (!is_body(rig, record.body, object)) {
-        wrong(rig, "an object reads as something that was never written");
+        store_rig_wrong(rig, "an object reads as something that was never written");
     } else if (number_in(record.body) != number) {
-        wrong(rig, number_in(record.body) < number ? "an object is older than it was"
-                                                   : "an object is newer than it may be");
+        store_rig_wrong(rig, number_in(record.body) < number ? "an object is older than it was"
+                                                             : "an object is newer than it may be");
     }
 }
 
@@ -299,19 +326,19 @@ static void verify_group(struct rig *rig, const struct store_group *group, uint6
         sha256_add(&hash, body);
         count += 1;
         if (!is_body(rig, body, body.size > 4 ? body.data[4] : 0)) {
-            wrong(rig, "the log holds something that was never written");
+            store_rig_wrong(rig, "the log holds something that was never written");
         }
     }
     uint8_t digest[SHA256_BYTES];
     sha256_end(&hash, digest);
     if (is_known && group->first_seq != seq + 1) {
-        wrong(rig, "the log has a gap");
+        store_rig_wrong(rig, "the log has a gap");
     }
     if (count != group->record_count) {
-        wrong(rig, "a group miscounts its records");
+        store_rig_wrong(rig, "a group miscounts its records");
     }
     if (is_known && memcmp(digest, group->chain, STORE_CHAIN_BYTES) != 0) {
-        wrong(rig, "the chain of hashes is broken");
+        store_rig_wrong(rig, "the chain of hashes is broken");
     }
     memcpy(chain, group->chain, STORE_CHAIN_BYTES);
 }
@@ -329,15 +356,15 @@ static void verify_log(struct rig *rig) {
         uint64_t before = group.first_seq - 1;
         verify_group(rig, &group, before, chain, true);
         if (cursor.seq != before + group.record_count) {
-            wrong(rig, "the cursor is not at the group's end");
+            store_rig_wrong(rig, "the cursor is not at the group's end");
         }
     }
     if (status != STATUS_AGAIN || cursor.seq != rig->store.durable_seq) {
-        wrong(rig, "the log ends too early");
+        store_rig_wrong(rig, "the log ends too early");
     }
     bool is_head = rig->store.committed_seq == rig->store.durable_seq;
     if (is_head && memcmp(chain, rig->store.head_chain, STORE_CHAIN_BYTES) != 0) {
-        wrong(rig, "the chain does not end at the head");
+        store_rig_wrong(rig, "the chain does not end at the head");
     }
 }
 
@@ -347,7 +374,7 @@ void rig_verify(struct rig *rig) {
     }
     verify_log(rig);
     if (rig->flash.violations > 0) {
-        wrong(rig, "flash was programmed without an erase");
+        store_rig_wrong(rig, "flash was programmed without an erase");
     }
 }
 
@@ -362,11 +389,11 @@ static void follow_head(struct rig *rig, uint64_t head) {
         }
     }
     if (head < rig->durable_seq) {
-        wrong(rig, "durable records are lost");
+        store_rig_wrong(rig, "durable records are lost");
     } else if (!is_end) {
-        wrong(rig, "the log does not end at a group's end");
+        store_rig_wrong(rig, "the log does not end at a group's end");
     } else if (memcmp(chain, rig->store.head_chain, STORE_CHAIN_BYTES) != 0) {
-        wrong(rig, "the log ends with a chain hash that was never made");
+        store_rig_wrong(rig, "the log ends with a chain hash that was never made");
     }
     memcpy(rig->durable_chain, rig->store.head_chain, STORE_CHAIN_BYTES);
     settle_model(rig, head);
@@ -378,20 +405,20 @@ void store_rig_restart(struct rig *rig) {
     sim_flash_power_on(&rig->flash);
     enum status status = store_mount(&rig->store);
     if (status != STATUS_OK) {
-        wrong(rig, "the store does not mount");
+        store_rig_wrong(rig, "the store does not mount");
         return;
     }
     const struct store_stats *stats = &rig->store.stats;
     rig->torn += stats->torn_frames;
     if (stats->rotten_frames + stats->lost_blocks + stats->lost_sequences > 0) {
-        wrong(rig, "a power loss is reported as rot");
+        store_rig_wrong(rig, "a power loss is reported as rot");
     }
     if (rig->store.suspect_seq > 0) {
-        wrong(rig, "a power loss makes objects suspect");
+        store_rig_wrong(rig, "a power loss makes objects suspect");
     }
     follow_head(rig, rig->store.head_seq);
     if (rig->store.acked_seq > rig->acked_seq) {
-        wrong(rig, "more is acknowledged than was");
+        store_rig_wrong(rig, "more is acknowledged than was");
     }
     rig->acked_seq = rig->store.acked_seq;
     rig_verify(rig);
@@ -400,4 +427,24 @@ void store_rig_restart(struct rig *rig) {
 void rig_remount(struct rig *rig) {
     sync_flash(rig);
     store_rig_restart(rig);
+}
+
+/* FNV-1a. */
+static uint64_t add_to_digest(uint64_t digest, const void *data, size_t size) {
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i++) {
+        digest = (digest ^ bytes[i]) * 0x100000001b3ULL;
+    }
+    return digest;
+}
+
+uint64_t store_rig_digest(const struct rig *rig) {
+    const struct store *store = &rig->store;
+    uint64_t digest = 0xcbf29ce484222325ULL;
+    uint64_t numbers[] = {store->head_seq,       store->durable_seq, store->acked_seq,
+                          store->block_sequence, store->free_count,  store->live_bytes};
+    digest = add_to_digest(digest, rig->slots, sizeof rig->slots);
+    digest = add_to_digest(digest, numbers, sizeof numbers);
+    digest = add_to_digest(digest, store->head_chain, STORE_CHAIN_BYTES);
+    return add_to_digest(digest, store->acked_chain, STORE_CHAIN_BYTES);
 }

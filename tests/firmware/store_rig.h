@@ -14,8 +14,9 @@ enum {
     RIG_BYTES_MAX = 512 * 1024,
     RIG_FRAME_MAX = 8192,
     RIG_BODY_MAX = 400,
-    RIG_PENDING_MAX = 512,
-    RIG_GROUPS_MAX = 512,
+    RIG_PENDING_MAX = 256,
+    RIG_GROUPS_MAX = 4, /* committed and not durable: one at a time */
+    RIG_DEVICES = 3,
 };
 
 struct rig_geometry {
@@ -28,7 +29,9 @@ struct rig_geometry {
     bool is_file;
 };
 
-extern const struct rig_geometry rig_geometries[3]; /* bytes, pages, file */
+extern const struct rig_geometry rig_geometries[RIG_DEVICES]; /* bytes, pages, file */
+/* As small as the store can be on them, for cuts by the million. */
+extern const struct rig_geometry rig_tiny_geometries[RIG_DEVICES];
 
 /* A record that was appended and is not known to be durable. */
 struct rig_pending {
@@ -39,7 +42,7 @@ struct rig_pending {
     bool was_released;
 };
 
-/* A group that was committed and is not known to be durable. */
+/* A group that was committed, or is being committed, and is not known to be durable. */
 struct rig_group {
     uint64_t last_seq;
     uint8_t chain[STORE_CHAIN_BYTES];
@@ -79,6 +82,9 @@ struct rig {
     uint8_t cache[RIG_BYTES_MAX];
 };
 
+/* The first thing that is wrong stays. */
+void store_rig_wrong(struct rig *rig, const char *what);
+
 /* Formats and mounts. */
 void store_rig_start(struct rig *rig, const struct rig_geometry *geometry, uint32_t seed);
 
@@ -97,6 +103,11 @@ void store_rig_settle(struct rig *rig);
 void store_rig_step(struct rig *rig);
 /* Starts again from what is on flash: power on, mount, compare. */
 void store_rig_restart(struct rig *rig);
+/* Makes `fork` a copy of the device and of the model, without the store's memory: what a power loss
+ * leaves. It is then to be restarted. */
+void store_rig_fork(struct rig *fork, const struct rig *from);
+/* As what store_mount() has made of the tables: equal when two mounts agree. */
+uint64_t store_rig_digest(const struct rig *rig);
 /* Ends the program, not the power, then starts again. */
 void rig_remount(struct rig *rig);
 /* Compares every object and the log behind the acknowledged cursor with the model. */

@@ -1,0 +1,17 @@
+# Power lost on the record store by the million: tests/firmware/store_cuts.h.
+
+CUTS := 1000000
+campaign_rig := $(addprefix tests/firmware/store_,cuts.c workloads.c rig.c)
+CAMPAIGN_SOURCES := $(wildcard tests/campaign/*.c)
+
+## Lose power CUTS=1000000 times on the record store; ID=… runs one cut again
+campaign: $(OUT)/bin/store_campaign
+	@$< $(or $(ID),--cuts $(CUTS))
+$(OUT)/bin/store_campaign: $(call obj,tests/campaign/store_campaign.c $(campaign_rig)) $(OUT)/libhub.a
+	@mkdir -p $(@D) && echo "LD $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+objects: $(call obj,$(CAMPAIGN_SOURCES))
+check-campaign: check-gcc
+	$(STEP) $(MAKE) campaign
+.SECONDARY: $(call obj,$(CAMPAIGN_SOURCES))
+.PHONY: campaign check-campaign
