@@ -7,6 +7,7 @@
  * One line for each workload and device; the last line counts, `N passed, N failed`. A failure
  * prints what is wrong and an id. */
 #include "tests/firmware/store_cuts.h"
+#include "tests/firmware/store_damage.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -23,12 +24,16 @@ enum {
     LIFE_CUTS_EACH = 8,
     JOB_SECONDS = 240, /* one job that takes longer hangs */
     PROCESSES_MAX = 16,
-    JOBS_MAX = 160,
+    JOBS_MAX = 200,
+    HEADER_BYTES = 192, /* of a block whose every bit is flipped */
 };
 
+enum kind { KIND_CUTS, KIND_BYTES, KIND_BITS, KIND_BLOCKS, KIND_LIVES };
+
 struct job {
+    enum kind kind;
     enum store_cuts_plan plan;
-    const struct store_workload *workload; /* NULL: lives */
+    const struct store_workload *workload; /* of KIND_CUTS */
     uint32_t device;
 };
 
@@ -38,6 +43,8 @@ struct result {
     uint64_t twice;
     uint64_t torn;
     uint64_t lives;
+    uint64_t reported;
+    uint64_t corrupt;
     uint32_t operations;
     bool has_ended;
     double seconds; /* of processor time */
@@ -56,6 +63,7 @@ struct board {
 
 static struct board *board;
 static struct store_cuts cuts;
+static struct store_damage damage;
 static struct result *now; /* of the job that this process works on */
 static struct job jobs[JOBS_MAX];
 static uint32_t job_count;
@@ -86,10 +94,9 @@ static bool is_new(void *owner, uint64_t state) {
 
 /* ---- jobs ---- */
 
-static void add_job(enum store_cuts_plan plan, const struct store_workload *workload,
-                    uint32_t device) {
+static void add_job(struct job job) {
     check(job_count < JOBS_MAX);
-    jobs[job_count] = (struct job){plan, workload, device};
+    jobs[job_count] = job;
     job_count += 1;
 }
 
@@ -102,18 +109,25 @@ static bool is_short(const struct store_workload *workload, uint32_t device) {
 }
 
 static void list_jobs(void) {
+    for (uint32_t device = 0; device < RIG_DEVICES; device++) { /* the longest first */
+        for (enum kind kind = KIND_BYTES; kind <= KIND_BLOCKS; kind++) {
+            add_job((struct job){.kind = kind, .device = device});
+        }
+    }
     for (uint32_t w = 0; w < store_workload_count; w++) {
         for (uint32_t device = 0; device < RIG_DEVICES; device++) {
-            const struct store_workload *workload = &store_workloads[w];
-            add_job(STORE_CUTS_SAMPLED, workload, device);
-            if (is_short(workload, device)) {
-                add_job(STORE_CUTS_EVERY_BYTE, workload, device);
-                add_job(STORE_CUTS_PAIRS, workload, device);
+            struct job job = {KIND_CUTS, STORE_CUTS_SAMPLED, &store_workloads[w], device};
+            add_job(job);
+            job.plan = STORE_CUTS_EVERY_BYTE;
+            if (is_short(job.workload, device)) {
+                add_job(job);
+                job.plan = STORE_CUTS_PAIRS;
+                add_job(job);
             }
         }
     }
     for (uint32_t device = 0; device < RIG_DEVICES; device++) {
-        add_job(STORE_CUTS_RANDOM, NULL, device);
+        add_job((struct job){KIND_LIVES, STORE_CUTS_RANDOM, NULL, device});
     }
 }
 
@@ -145,10 +159,29 @@ static void start(struct result *result, enum store_cuts_plan plan) {
     alarm(JOB_SECONDS);
 }
 
+static void run_damage(const struct job *job) {
+    store_damage_prepare(&damage, &rig_tiny_geometries[job->device]);
+    if (job->kind == KIND_BYTES) {
+        store_damage_flip_bytes(&damage);
+    } else if (job->kind == KIND_BITS) {
+        store_damage_flip_bits(&damage, HEADER_BYTES);
+    } else {
+        store_damage_blocks(&damage);
+    }
+    cuts.done = damage.done;
+    now->reported = damage.reported;
+    now->corrupt = damage.corrupt;
+    memcpy(cuts.failure, damage.failure, sizeof damage.failure);
+}
+
 static void run_job(uint32_t i) {
     clock_t since = clock();
     start(&board->results[i], jobs[i].plan);
-    store_cuts_run(&cuts, jobs[i].workload, &rig_tiny_geometries[jobs[i].device]);
+    if (jobs[i].kind == KIND_CUTS) {
+        store_cuts_run(&cuts, jobs[i].workload, &rig_tiny_geometries[jobs[i].device]);
+    } else {
+        run_damage(&jobs[i]);
+    }
     finish(now, since);
 }
 
@@ -197,23 +230,33 @@ static void catch_signals(void) {
 
 /* ---- output ---- */
 
-static const char *plan_name(enum store_cuts_plan plan) {
-    static const char *const names[] = {"each operation", "every byte", "pairs", "random", "one"};
-    return names[plan];
+static void print_damage(const struct job *job, const struct result *result) {
+    static const char *const names[] = {[KIND_BYTES] = "every byte flipped",
+                                        [KIND_BITS] = "every bit of headers",
+                                        [KIND_BLOCKS] = "every block lost"};
+    printf("%-21s %-6s %8llu cases %8llu reported %8llu objects corrupt", names[job->kind],
+           rig_tiny_geometries[job->device].name, (unsigned long long)result->done,
+           (unsigned long long)result->reported, (unsigned long long)result->corrupt);
+}
+
+static void print_cuts(const struct job *job, const struct result *result) {
+    static const char *const plans[] = {"each operation", "every byte", "pairs", "random", "one"};
+    char what[32];
+    snprintf(what, sizeof what, "%s of %u", plans[job->plan], (unsigned)result->operations);
+    if (job->kind == KIND_LIVES) {
+        snprintf(what, sizeof what, "%llu lives", (unsigned long long)result->lives);
+    }
+    printf("%-11s %-6s %-20s %8llu cuts %7llu distinct, %6llu twice, %6llu torn frames",
+           job->workload != NULL ? job->workload->name : "random",
+           rig_tiny_geometries[job->device].name, what, (unsigned long long)result->done,
+           (unsigned long long)result->distinct, (unsigned long long)result->twice,
+           (unsigned long long)result->torn);
 }
 
 static void print_result(const struct job *job, const struct result *result) {
-    printf("%-12s %-6s %-15s ", job->workload != NULL ? job->workload->name : "lives",
-           rig_tiny_geometries[job->device].name, plan_name(job->plan));
-    if (job->workload != NULL) {
-        printf("%5u operations", (unsigned)result->operations);
-    } else {
-        printf("%5llu lives     ", (unsigned long long)result->lives);
-    }
-    printf(" %8llu cuts %8llu distinct %7llu of them second cuts %8llu torn %6.1f s%s\n",
-           (unsigned long long)result->done, (unsigned long long)result->distinct,
-           (unsigned long long)result->twice, (unsigned long long)result->torn, result->seconds,
-           result->failure[0] != '\0' ? " FAILED" : "");
+    bool is_cuts = job->kind == KIND_CUTS || job->kind == KIND_LIVES;
+    (is_cuts ? print_cuts : print_damage)(job, result);
+    printf(" %5.1f s\n", result->seconds);
     if (result->failure[0] != '\0') {
         printf("FAILED  %s\n", result->failure);
     }
@@ -241,7 +284,11 @@ static int replay(int count, char **ids) {
     uint32_t failed = 0;
     for (int i = 0; i < count; i++) {
         start(&board->results[0], STORE_CUTS_ONE);
-        if (!store_cuts_replay(&cuts, ids[i])) {
+        bool is_damage = store_damage_replay(&damage, ids[i]);
+        if (is_damage) {
+            cuts.done = damage.done;
+            memcpy(cuts.failure, damage.failure, sizeof damage.failure);
+        } else if (!store_cuts_replay(&cuts, ids[i])) {
             fprintf(stderr, "not an id: %s\n", ids[i]);
             return 2;
         }

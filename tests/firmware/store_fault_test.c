@@ -1,5 +1,6 @@
 /* Flash that fails, and flash that forgets. */
 #include "tests/firmware/store_case.h"
+#include "tests/firmware/store_damage.h"
 #include "tests/test.h"
 
 #include <setjmp.h>
@@ -9,8 +10,7 @@
 #include <cmocka.h>
 
 static struct rig *const rig = &store_case;
-static struct rig other;
-static uint8_t image[RIG_BYTES_MAX];
+static struct store_damage damage;
 
 /* ---- failing flash ---- */
 
@@ -97,102 +97,87 @@ static void retires_a_block_in_the_middle_of_a_group(void **state) {
     assert_int_equal(rig->store.stats.rotten_frames, 0);
 }
 
-/* ---- rot ---- */
-
-/* With damage somewhere each object reads as it was, or as corrupt. Nothing at the log's very end
- * counts: damage there cannot be told from a torn write. Returns the corrupt ones. */
-static uint32_t judge_damage(uint32_t at) {
-    uint32_t corrupt = 0;
-    enum status status = store_mount(&rig->store);
-    if (status != STATUS_OK) {
-        fail_msg("damage at %u: the mount says %d", at, (int)status);
-    }
-    bool lost_tail = rig->store.head_seq < rig->durable_seq && rig->store.suspect_seq == 0;
-    for (uint32_t object = 0; object < RIG_OBJECTS; object++) {
-        uint8_t buffer[512];
-        uint8_t body[RIG_BODY_MAX];
-        struct store_record record;
-        status = store_read(&rig->store, rig_key(object), buffer, sizeof buffer, &record);
-        uint32_t size = rig_body(rig->newest[object], object, rig->geometry.body_max, body);
-        bool is_right = status == STATUS_OK && record.body.size == size &&
-                        memcmp(record.body.data, body, size) == 0;
-        corrupt += status == STATUS_CORRUPT;
-        if (!is_right && status != STATUS_CORRUPT &&
-            !(lost_tail && rig->seqs[object] > rig->store.head_seq)) {
-            fail_msg("damage at %u: object %u says %d", at, object, (int)status);
+static void keeps_misdirected_operations_from_being_believed(void **state) {
+    (void)state;
+    static const uint8_t faults[] = {SIM_FLASH_MISDIRECTS_PROGRAM, SIM_FLASH_MISDIRECTS_ERASE};
+    for (uint32_t bad = 0; bad < 14; bad++) {
+        for (size_t i = 0; i < array_count(faults); i++) {
+            store_case_start(STORE_CASE_PAGES);
+            store_case_commit_many(200);
+            rig->flash.base.verify = true;
+            rig->flash.block_fault[0] = faults[i];
+            rig->flash.bad_block[0] = bad;
+            store_case_commit_many(60);
+            rig->flash.block_fault[0] = SIM_FLASH_GOOD;
+            store_case_mount_again();
+            for (uint32_t object = 0; object < RIG_OBJECTS; object++) {
+                uint8_t buffer[RIG_BODY_MAX + 64];
+                uint8_t body[RIG_BODY_MAX];
+                struct store_record record;
+                enum status status =
+                    store_read(&rig->store, rig_key(object), buffer, sizeof buffer, &record);
+                uint32_t size = rig_body(rig->newest[object], object, 300, body);
+                bool is_right = status == STATUS_OK && record.body.size == size &&
+                                memcmp(record.body.data, body, size) == 0;
+                assert_true(is_right || status == STATUS_CORRUPT ||
+                            (rig->newest[object] == 0 && status == STATUS_NOT_FOUND));
+            }
         }
     }
-    const struct store_stats *stats = &rig->store.stats;
-    bool is_reported = stats->rotten_frames + stats->lost_blocks + stats->lost_sequences > 0;
-    assert_true(corrupt == 0 || is_reported);
-    if (rig->store.head_seq < rig->durable_seq) {
-        assert_true(is_reported || rig->durable_seq - rig->store.head_seq <= 4);
-    }
-    return corrupt;
 }
 
-static void prepare_damage(uint32_t geometry, uint32_t groups) {
-    store_case_start(geometry);
-    for (uint32_t i = 0; i < RIG_OBJECTS; i++) {
-        rig_append(rig, i);
-        store_rig_settle(rig);
+/* ---- rot ---- */
+
+static void judge_damage(void) {
+    if (damage.failure[0] != '\0') {
+        fail_msg("%s", damage.failure);
     }
-    store_case_commit_many(groups);
-    rig_remount(rig);
-    rig_append(rig, 3);
-    store_rig_settle(rig);
-    store_case_good();
-    memcpy(image, rig->cells, sizeof image);
+    assert_true(damage.done > 100 && damage.reported > 100 && damage.corrupt > 100);
 }
 
 static void finds_every_flipped_byte_of_an_image(void **state) {
     (void)state;
-    static const uint8_t masks[] = {0x01, 0x80, 0xff};
-    uint32_t corrupt = 0;
-    prepare_damage(STORE_CASE_BYTES, 130);
-    uint32_t count = rig->geometry.block_bytes * rig->geometry.block_count;
-    for (uint32_t at = 0; at < count; at++) {
-        uint8_t mask = masks[at % array_count(masks)];
-        sim_flash_flip(&rig->flash, at, mask);
-        corrupt += judge_damage(at);
-        sim_flash_flip(&rig->flash, at, mask);
+    for (uint32_t device = 0; device < RIG_DEVICES - 1; device++) {
+        store_damage_prepare(&damage, &rig_tiny_geometries[device]);
+        store_damage_flip_bytes(&damage);
+        judge_damage();
     }
-    assert_true(corrupt > 1000);
+}
+
+static void finds_every_flipped_bit_of_the_headers(void **state) {
+    (void)state;
+    for (uint32_t device = 0; device < RIG_DEVICES - 1; device++) {
+        store_damage_prepare(&damage, &rig_tiny_geometries[device]);
+        store_damage_flip_bits(&damage, STORE_HEADER_BYTES);
+        judge_damage();
+    }
 }
 
 static void notices_a_lost_a_stale_and_a_swapped_block(void **state) {
     (void)state;
-    prepare_damage(STORE_CASE_PAGES, 200);
-    memcpy(other.cells, rig->cells, sizeof image);
-    store_case_commit_many(30);
-    memcpy(image, rig->cells, sizeof image);
-    uint32_t newest = rig->store.newest;
-    for (uint32_t b = 0; b < rig->geometry.block_count; b++) {
-        bool is_used = rig->blocks[b].state == STORE_BLOCK_USED && b != newest;
-        for (uint32_t how = 0; how < 4 && is_used; how++) {
-            uint8_t *block = rig->cells + (size_t)b * 4096;
-            uint32_t another = (b + 1) % rig->geometry.block_count;
-            memset(block, how == 0 ? 0xff : 0x00, how < 2 ? 4096 : 0);
-            memcpy(block,
-                   (how == 2 ? other.cells : image) + (size_t)(how == 2 ? b : another) * 4096,
-                   how < 2 ? 0 : 4096);
-            bool is_changed = memcmp(block, image + (size_t)b * 4096, 4096) != 0;
-            (void)judge_damage(b * 4096);
-            assert_true(!is_changed || rig->store.stats.lost_blocks > 0 ||
-                        rig->store.stats.rotten_frames > 0);
-            memcpy(rig->cells, image, sizeof image);
-            assert_int_equal(store_mount(&rig->store), STATUS_OK);
-        }
+    for (uint32_t device = 0; device < RIG_DEVICES; device++) {
+        store_damage_prepare(&damage, &rig_tiny_geometries[device]);
+        store_damage_blocks(&damage);
+        judge_damage();
     }
 }
 
 static void remembers_rot_after_it_was_cleaned_away(void **state) {
     (void)state;
-    prepare_damage(STORE_CASE_PAGES, 5);
+    store_case_start(STORE_CASE_PAGES);
+    for (uint32_t object = 0; object < RIG_OBJECTS; object++) {
+        rig_append(rig, object);
+        store_rig_settle(rig);
+    }
+    store_case_commit_many(5);
+    rig_remount(rig);
+    rig_append(rig, 3);
+    store_rig_settle(rig);
+    store_case_good();
     uint32_t object = 20;
     uint32_t where = store_slot(&rig->store, rig_key(object))->where;
     sim_flash_flip(&rig->flash, where + STORE_RECORD_BYTES, 4);
-    assert_true(judge_damage(where) >= 1);
+    assert_int_equal(store_mount(&rig->store), STATUS_OK);
     for (uint32_t i = 0; i < 600; i++) {
         rig_append(rig, i % 10);
         store_rig_settle(rig);
@@ -234,7 +219,9 @@ int firmware_store_fault_tests(void) {
         cmocka_unit_test(notices_a_program_that_was_lost_silently),
         cmocka_unit_test(notices_an_erase_that_was_lost_silently),
         cmocka_unit_test(retires_a_block_in_the_middle_of_a_group),
+        cmocka_unit_test(keeps_misdirected_operations_from_being_believed),
         cmocka_unit_test(finds_every_flipped_byte_of_an_image),
+        cmocka_unit_test(finds_every_flipped_bit_of_the_headers),
         cmocka_unit_test(notices_a_lost_a_stale_and_a_swapped_block),
         cmocka_unit_test(remembers_rot_after_it_was_cleaned_away),
         cmocka_unit_test(drops_a_torn_tail_once_and_for_all),
