@@ -236,8 +236,10 @@ static void raise_descriptor_limit(void) {
 /* Before a store or a key is made: what a bad capability file says must leave nothing behind. */
 static void judge_capabilities(struct daemon *daemon) {
     struct config_error error;
-    static struct hal_flash no_flash = {
-        .block_bytes = 131072, .block_count = 16, .program_bytes = 4096};
+    const struct board *board = daemon->settings.board;
+    struct hal_flash no_flash = {.block_bytes = board->block_bytes,
+                                 .block_count = board->block_count,
+                                 .program_bytes = board->program_bytes};
     daemon_prepare_tables(daemon, &no_flash);
     if (!daemon_load_capabilities(daemon, &error)) {
         daemon_die(EXIT_USAGE, "%s", error.text);
