@@ -139,6 +139,10 @@ bool json_equals(const struct json *json, unsigned token, const char *text) {
     if (json->tokens[token].type != JSMN_STRING) {
         return false;
     }
+    if (memchr(string.data, '\\', string.size) == NULL) {
+        return strncmp(text, (const char *)string.data, string.size) == 0 &&
+               text[string.size] == '\0';
+    }
     for (size_t size = json_check_take(&string, utf8); size > 0;
          size = json_check_take(&string, utf8)) {
         if (utf8[0] == 0 || strncmp(text, (const char *)utf8, size) != 0) {
@@ -172,6 +176,11 @@ enum status json_get_string(const struct json *json, unsigned token, char *text,
     struct bytes string = view(json, token);
     size_t used = 0;
     uint8_t utf8[4];
+    if (string.size < capacity && memchr(string.data, '\\', string.size) == NULL) {
+        memcpy(text, string.data, string.size);
+        text[string.size] = '\0';
+        return STATUS_OK;
+    }
     for (size_t size = json_check_take(&string, utf8); size > 0;
          size = json_check_take(&string, utf8)) {
         if (utf8[0] == 0) {

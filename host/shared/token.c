@@ -205,27 +205,44 @@ enum status token_load(struct token_table *table, const char *path, struct token
     return status;
 }
 
-/* 1 if both padded secrets are equal, else 0, without a branch on their bytes. */
-static unsigned is_same(const char *left, const char *right) {
-    volatile unsigned difference = 0;
-    for (size_t i = 0; i < TOKEN_SECRET_SIZE; i++) {
-        difference |= (unsigned)(uint8_t)(left[i] ^ right[i]);
-    }
-    return 1U & ((difference - 1U) >> 8);
+enum { SECRET_WORDS = (TOKEN_SECRET_SIZE + 7) / 8 };
+
+/* A secret with zeros behind it. */
+struct padded {
+    uint64_t words[SECRET_WORDS];
+};
+
+static struct padded pad(const char *secret, size_t size) {
+    struct padded padded = {{0}};
+    check(size < sizeof padded.words);
+    memcpy(padded.words, secret, size);
+    return padded;
 }
 
+/* 1 if both are equal, else 0, without a branch on their bytes. */
+static unsigned is_same(const struct padded *left, const struct padded *right) {
+    volatile uint64_t difference = 0;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < SECRET_WORDS; i++) {
+        sum |= left->words[i] ^ right->words[i];
+    }
+    difference = (sum | sum >> 32) & UINT32_MAX;
+    return 1U & (unsigned)((difference - 1U) >> 32);
+}
+
+/* How many tokens there are is no secret; which of them it is, and how much of it was right, is. */
 const struct token *token_find(const struct token_table *table, struct bytes presented) {
-    char padded[TOKEN_SECRET_SIZE] = {0};
-    bool may_match = presented.size > 0 && presented.size < TOKEN_SECRET_SIZE;
-    if (may_match) {
-        memcpy(padded, presented.data, presented.size);
+    if (presented.size == 0 || presented.size >= TOKEN_SECRET_SIZE) {
+        return NULL;
     }
+    struct padded wanted = pad((const char *)presented.data, presented.size);
     size_t found = 0; /* index + 1 */
-    for (size_t i = 0; i < TOKEN_COUNT_MAX; i++) {
-        size_t mask = (size_t)0 - is_same(table->tokens[i].secret, padded);
+    for (size_t i = 0; i < table->count; i++) {
+        struct padded secret = pad(table->tokens[i].secret, TOKEN_SECRET_SIZE);
+        size_t mask = (size_t)0 - is_same(&secret, &wanted);
         found |= mask & (i + 1);
+        explicit_bzero(&secret, sizeof secret);
     }
-    explicit_bzero(padded, sizeof(padded));
-    /* An empty entry equals nothing that may match: no secret is empty. */
-    return may_match && found != 0 && found <= table->count ? &table->tokens[found - 1] : NULL;
+    explicit_bzero(&wanted, sizeof wanted);
+    return found != 0 ? &table->tokens[found - 1] : NULL;
 }

@@ -4,7 +4,7 @@
 #   hal/<impl>  -> hal/*.h, boards                      host/<prog> -> all of these, host/shared
 # nothing -> tests. Of system headers (read from the sources of protocol/ and firmware/, *.c *.h)
 # the core has the freestanding ones, <string.h> and the compiler's processor intrinsics.
-BEGIN { FREESTANDING = "^<(stdint|stddef|stdbool|stdalign|stdnoreturn|limits|string|cpuid|nmmintrin)\\.h>$" }
+BEGIN { FREESTANDING = "^<(stdint|stddef|stdbool|stdalign|stdnoreturn|limits|string|cpuid|nmmintrin|immintrin)\\.h>$" }
 FILENAME ~ /\.[ch]$/ {
     if ($1 == "#include" && $2 ~ /^</ && $2 !~ FREESTANDING) refuse(FILENAME, $2)
     next
