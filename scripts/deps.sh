@@ -7,7 +7,7 @@ run="gcc libc6-dev binutils libmbedtls-dev libinih-dev libjsmn-dev node-llhttp l
 test="libcmocka-dev python3 adb sqlite3 curl"
 check="clang libclang-rt-14-dev clang-tidy clang-format cppcheck gcc-arm-none-eabi
        gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user"
-bench="gcc-arm-none-eabi valgrind"
+bench="gcc-arm-none-eabi valgrind redis-server beanstalkd postgresql"
 
 case "${1:-}" in
 run) wanted=$run ;;

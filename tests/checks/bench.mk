@@ -1,8 +1,9 @@
 # The rows of the goals that can be measured here, beside the peers that Debian ships.
 
-BENCHES := store hub sqlite
+BENCHES := store hub sqlite load
 BENCH_SOURCES := $(wildcard tests/bench/*.c)
-bench_shared := $(addprefix tests/bench/,counting_flash.c store_workload.c report.c)
+bench_shared := $(addprefix tests/bench/,counting_flash.c store_workload.c report.c \
+                load.c load_http.c load_redis.c load_beanstalkd.c load_postgres.c)
 BENCH_ARM := $(wildcard firmware/store*.c) protocol/crc32c.c protocol/sha256.c tests/bench/ram.c
 
 ## Measure speed and cost, print the table, write build/bench.json; ROW=P7 measures one

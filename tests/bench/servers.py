@@ -1,0 +1,261 @@
+"""The servers of the bench: hubd and the peers that Debian ships, each on loopback with a scratch
+directory of its own on one disk. Whatever is started is ended by its process id."""
+
+import glob
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+import rig  # noqa: E402
+
+TOKENS = "bench submit,read,worker,operate bench-secret\n"
+CAPABILITY = """[capability]
+name = bench
+routing = queue, direct
+attempts = 3
+attempt_seconds = 600
+worker = external
+"""
+HUB = """[hub]
+id = bench-hub
+board = %(board)s
+[store]
+path = %(dir)s/store
+size = %(size)s
+[api]
+listen = tcp:127.0.0.1:%(port)d
+token_file = %(dir)s/tokens
+[capabilities]
+dir = %(dir)s/capabilities
+"""
+
+
+def scratch():
+    """A directory on the disk that is measured, open to other users (PostgreSQL's is not root)."""
+    os.makedirs("build", exist_ok=True)
+    path = tempfile.mkdtemp(prefix="bench-", dir=os.path.abspath("build"))
+    os.chmod(path, 0o755)
+    return path
+
+
+def is_listening(port):
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+class Server:
+    """A server with its directory; `command` is what starts it, again after a kill."""
+
+    name = protocol = what = ""
+
+    def __init__(self, folder):
+        self.folder = os.path.join(folder, self.name)
+        self.port = rig.free_ports()
+        self.pid = None
+        self.process = None
+        os.makedirs(self.folder)
+        self.prepare()
+
+    def prepare(self):
+        pass
+
+    def command(self):
+        raise NotImplementedError
+
+    def is_up(self):
+        return is_listening(self.port)
+
+    def start(self):
+        with open(self.folder + ".log", "ab") as log:
+            self.process = subprocess.Popen(self.command(), cwd=self.folder,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.pid = self.process.pid
+        deadline = time.monotonic() + 60
+        while not self.is_up():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("%s did not start:\n%s" % (self.name, self.log()))
+            time.sleep(0.01)
+        return self
+
+    def log(self):
+        with open(self.folder + ".log", encoding="utf-8", errors="replace") as file:
+            return file.read()[-2000:]
+
+    def adopt(self, pid):
+        """The server was started anew by somebody else, with the same command."""
+        self.pid = pid
+        self.process = None
+
+    def end(self, number):
+        if self.pid is None:
+            return
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+        if self.process is not None:
+            self.process.wait(60)
+        else:
+            deadline = time.monotonic() + 60
+            while is_alive(self.pid) and time.monotonic() < deadline:
+                time.sleep(0.005)
+        self.pid = self.process = None
+
+    def kill(self):
+        self.end(signal.SIGKILL)
+
+    def stop(self):
+        self.end(signal.SIGTERM)
+
+    def status(self, field):
+        """A number of /proc/PID/status, such as VmRSS in KiB."""
+        with open("/proc/%d/status" % self.pid, encoding="ascii") as file:
+            for line in file:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1])
+        raise KeyError(field)
+
+
+class Hubd(Server):
+    name = "hubd"
+    protocol = "http"
+    what = "hubd"
+    phones = None
+
+    def __init__(self, folder, board="linux", size="64MiB", phone_count=0, more=""):
+        self.board = board
+        self.size = size
+        self.phone_count = phone_count
+        self.more = more
+        super().__init__(folder)
+
+    def prepare(self):
+        values = {"board": self.board, "size": self.size, "dir": self.folder, "port": self.port}
+        text = HUB % values + self.more
+        if self.phone_count:
+            first = rig.free_ports(self.phone_count)
+            self.phones = subprocess.Popen(
+                [rig.program("phonesim"), "--count", str(self.phone_count), "--adb-tcp",
+                 "127.0.0.1:%d" % first, "--serial", "BENCH001"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            text += "[phones]\ntcp = %s\n" % ", ".join(
+                "127.0.0.1:%d" % (first + i) for i in range(self.phone_count))
+        os.makedirs(self.folder + "/capabilities")
+        for name, content in (("hub.ini", text), ("tokens", TOKENS),
+                              ("capabilities/bench.ini", CAPABILITY)):
+            with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
+                file.write(content)
+        os.chmod(self.folder + "/tokens", 0o600)
+
+    def command(self):
+        return [rig.program("hubd"), "--config", self.folder + "/hub.ini", "--log-level", "warn"]
+
+    def end(self, number):
+        super().end(number)
+        if number == signal.SIGTERM and self.phones is not None:
+            self.phones.terminate()
+            self.phones.wait(30)
+            self.phones = None
+
+
+class Redis(Server):
+    name = protocol = "redis"
+    what = "Redis, AOF always"
+
+    def command(self):
+        return ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
+                self.folder, "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+
+
+class Beanstalkd(Server):
+    name = protocol = "beanstalkd"
+    what = "beanstalkd -f0"
+
+    def command(self):
+        return ["beanstalkd", "-l", "127.0.0.1", "-p", str(self.port), "-b", self.folder, "-f0"]
+
+
+class Postgres(Server):
+    """Refuses to run as root: then it runs as its package's user."""
+
+    name = protocol = "postgres"
+    what = "PostgreSQL"
+    table = ("CREATE TABLE jobs (id bigserial PRIMARY KEY, state smallint NOT NULL DEFAULT 0, "
+             "attempt int NOT NULL DEFAULT 0, lease_until timestamptz, owner text, "
+             "payload text NOT NULL); CREATE INDEX ON jobs (id) WHERE state = 0")
+
+    def prepare(self):
+        self.bin = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+        self.as_user = []
+        if os.getuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self.as_user = ["setpriv", "--reuid", "postgres", "--regid", "postgres",
+                            "--clear-groups"]
+        self.run("initdb", "-D", self.folder + "/data", "-A", "trust", "-U", "bench", "-E", "UTF8",
+                 "--no-locale")
+        self.is_new = True
+
+    def run(self, program, *arguments):
+        subprocess.run(self.as_user + [os.path.join(self.bin, program), *arguments], check=True,
+                       cwd=self.folder, stdout=subprocess.DEVNULL, timeout=120)
+
+    def command(self):
+        return self.as_user + [
+            self.bin + "/postgres", "-D", self.folder + "/data", "-p", str(self.port), "-k",
+            self.folder, "-c", "listen_addresses=127.0.0.1", "-c", "synchronous_commit=on"]
+
+    def is_up(self):
+        done = subprocess.run([self.bin + "/pg_isready", "-q", "-h", "127.0.0.1", "-p",
+                               str(self.port)], check=False, cwd="/")
+        return done.returncode == 0
+
+    def start(self):
+        super().start()
+        if self.is_new:
+            self.run("psql", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "bench", "-c",
+                     self.table, "postgres")
+            self.is_new = False
+        return self
+
+    def stop(self):
+        self.end(signal.SIGINT)  # its fast shutdown
+
+
+PEERS = (Redis, Beanstalkd, Postgres)
+
+
+class Bench:
+    """Servers of one row: `with Bench() as bench`, and none is left behind."""
+
+    def __init__(self):
+        self.folder = scratch()
+        self.servers = []
+
+    def add(self, kind, *arguments, **named):
+        server = kind(self.folder, *arguments, **named)
+        self.servers.append(server)
+        return server
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for server in self.servers:
+            server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
