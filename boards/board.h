@@ -10,11 +10,12 @@
 
 struct board {
     const char *name;
-    uint32_t processes; /* retained at once, finished ones included */
-    uint32_t items;     /* of all retained processes */
-    uint32_t attempts;  /* whose records are kept */
-    uint32_t phones;    /* ever seen and not forgotten */
-    uint32_t keys;      /* idempotency keys that outlive their process */
+    uint32_t processes;   /* retained at once, finished ones included */
+    uint32_t items;       /* of all retained processes */
+    uint32_t attempts;    /* whose records are kept */
+    uint32_t phones;      /* ever seen and not forgotten */
+    uint32_t adb_clients; /* connections of adb tools, over all leases */
+    uint32_t keys;        /* idempotency keys that outlive their process */
     uint32_t capabilities;
     uint32_t items_per_request; /* fan-out of one group request */
     uint32_t payload_bytes;     /* of one record: raw JSON of a request, output of an attempt */

@@ -26,6 +26,7 @@ const struct board BOARD_SYMBOL(BOARD) = {
     .items = BOARD_ITEMS,
     .attempts = BOARD_ATTEMPTS,
     .phones = BOARD_PHONES,
+    .adb_clients = BOARD_ADB_CLIENTS,
     .keys = BOARD_KEYS,
     .capabilities = BOARD_CAPABILITIES,
     .items_per_request = BOARD_ITEMS_PER_REQUEST,

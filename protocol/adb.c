@@ -1,5 +1,7 @@
 #include "protocol/adb.h"
 
+#include "protocol/text.h"
+
 #include <string.h>
 
 static const struct {
@@ -13,6 +15,19 @@ static const struct {
     {ADB_FEATURE_FIXED_PUSH_MKDIR, {(const uint8_t *)"fixed_push_mkdir", 16}},
     {ADB_FEATURE_SENDRECV_V2, {(const uint8_t *)"sendrecv_v2", 11}},
     {ADB_FEATURE_DELAYED_ACK, {(const uint8_t *)"delayed_ack", 11}},
+    {ADB_FEATURE_FIXED_PUSH_SYMLINK_TIMESTAMP,
+     {(const uint8_t *)"fixed_push_symlink_timestamp", 28}},
+    {ADB_FEATURE_APEX, {(const uint8_t *)"apex", 4}},
+    {ADB_FEATURE_ABB, {(const uint8_t *)"abb", 3}},
+    {ADB_FEATURE_ABB_EXEC, {(const uint8_t *)"abb_exec", 8}},
+    {ADB_FEATURE_REMOUNT_SHELL, {(const uint8_t *)"remount_shell", 13}},
+    {ADB_FEATURE_TRACK_APP, {(const uint8_t *)"track_app", 9}},
+    {ADB_FEATURE_SENDRECV_V2_BROTLI, {(const uint8_t *)"sendrecv_v2_brotli", 18}},
+    {ADB_FEATURE_SENDRECV_V2_LZ4, {(const uint8_t *)"sendrecv_v2_lz4", 15}},
+    {ADB_FEATURE_SENDRECV_V2_ZSTD, {(const uint8_t *)"sendrecv_v2_zstd", 16}},
+    {ADB_FEATURE_SENDRECV_V2_DRY_RUN_SEND, {(const uint8_t *)"sendrecv_v2_dry_run_send", 24}},
+    {ADB_FEATURE_DEVRAW, {(const uint8_t *)"devraw", 6}},
+    {ADB_FEATURE_APP_INFO, {(const uint8_t *)"app_info", 8}},
 };
 
 static const struct bytes peer_names[] = {
@@ -71,10 +86,6 @@ uint32_t adb_checksum(struct bytes payload) {
     return sum;
 }
 
-static bool is_same(struct bytes a, struct bytes b) {
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 /* Takes the front of `rest` up to `separator`, and moves `rest` behind it. */
 static struct bytes take_piece(struct bytes *rest, uint8_t separator) {
     size_t size = 0;
@@ -93,7 +104,7 @@ static unsigned read_features(struct bytes list) {
     while (list.size > 0) {
         struct bytes name = take_piece(&list, ',');
         for (size_t i = 0; i < array_count(features); i++) {
-            if (is_same(name, features[i].name)) {
+            if (text_is(name, features[i].name)) {
                 found |= features[i].bit;
             }
         }
@@ -102,14 +113,15 @@ static unsigned read_features(struct bytes list) {
 }
 
 static void read_property(struct bytes name, struct bytes value, struct adb_banner *banner) {
-    if (is_same(name, bytes_of("ro.product.name"))) {
+    if (text_is(name, bytes_of("ro.product.name"))) {
         banner->product = value;
-    } else if (is_same(name, bytes_of("ro.product.model"))) {
+    } else if (text_is(name, bytes_of("ro.product.model"))) {
         banner->model = value;
-    } else if (is_same(name, bytes_of("ro.product.device"))) {
+    } else if (text_is(name, bytes_of("ro.product.device"))) {
         banner->device = value;
-    } else if (is_same(name, bytes_of("features"))) {
+    } else if (text_is(name, bytes_of("features"))) {
         banner->features = read_features(value);
+        banner->features_text = value;
     }
 }
 
@@ -123,7 +135,7 @@ void adb_banner_read(struct bytes payload, struct adb_banner *banner) {
     }
     struct bytes type = take_piece(&payload, ':');
     for (size_t i = 0; i < array_count(peer_names); i++) {
-        if (is_same(type, peer_names[i])) {
+        if (text_is(type, peer_names[i])) {
             banner->peer = (enum adb_peer)i;
         }
     }
@@ -136,58 +148,45 @@ void adb_banner_read(struct bytes payload, struct adb_banner *banner) {
     }
 }
 
-/* Text that is appended while it fits; `is_full` once something did not. */
-struct text {
-    uint8_t *data;
-    size_t capacity;
-    size_t size;
-    bool is_full;
-};
-
-static void append(struct text *text, struct bytes more) {
-    if (text->is_full || more.size > text->capacity - text->size) {
-        text->is_full = true;
-        return;
-    }
-    if (more.size > 0) {
-        memcpy(text->data + text->size, more.data, more.size);
-    }
-    text->size += more.size;
-}
-
-static void append_features(struct text *text, unsigned bits) {
-    append(text, bytes_of("features="));
+static void append_features(struct text_writer *text, unsigned bits) {
     bool is_first = true;
     for (size_t i = 0; i < array_count(features); i++) {
         if ((bits & features[i].bit) == 0) {
             continue;
         }
         if (!is_first) {
-            append(text, bytes_of(","));
+            text_put_bytes(text, bytes_of(","));
         }
-        append(text, features[i].name);
+        text_put_bytes(text, features[i].name);
         is_first = false;
     }
 }
 
 enum status adb_banner_write(const struct adb_banner *banner, uint8_t *target, size_t capacity,
                              size_t *size) {
-    struct text text = {.data = target, .capacity = capacity};
-    append(&text, peer_names[banner->peer]);
-    append(&text, bytes_of("::"));
+    struct text_writer text = {.data = target, .capacity = capacity};
+    text_put_bytes(&text, peer_names[banner->peer]);
+    text_put_bytes(&text, bytes_of("::"));
     if (banner->peer != ADB_PEER_HOST) {
-        append(&text, bytes_of("ro.product.name="));
-        append(&text, banner->product);
-        append(&text, bytes_of(";ro.product.model="));
-        append(&text, banner->model);
-        append(&text, bytes_of(";ro.product.device="));
-        append(&text, banner->device);
-        append(&text, bytes_of(";"));
+        text_put_bytes(&text, bytes_of("ro.product.name="));
+        text_put_bytes(&text, banner->product);
+        text_put_bytes(&text, bytes_of(";ro.product.model="));
+        text_put_bytes(&text, banner->model);
+        text_put_bytes(&text, bytes_of(";ro.product.device="));
+        text_put_bytes(&text, banner->device);
+        text_put_bytes(&text, bytes_of(";"));
     }
+    text_put_bytes(&text, bytes_of("features="));
     append_features(&text, banner->features);
     if (text.is_full) {
         return STATUS_FULL;
     }
     *size = text.size;
     return STATUS_OK;
+}
+
+size_t adb_features_write(unsigned features_named, uint8_t *target, size_t capacity) {
+    struct text_writer text = {.data = target, .capacity = capacity};
+    append_features(&text, features_named);
+    return text.size;
 }

@@ -61,7 +61,29 @@ enum {
     ADB_FEATURE_LS_V2 = 1 << 3,
     ADB_FEATURE_FIXED_PUSH_MKDIR = 1 << 4,
     ADB_FEATURE_SENDRECV_V2 = 1 << 5,
-    ADB_FEATURE_DELAYED_ACK = 1 << 6
+    ADB_FEATURE_DELAYED_ACK = 1 << 6,
+    ADB_FEATURE_FIXED_PUSH_SYMLINK_TIMESTAMP = 1 << 7,
+    ADB_FEATURE_APEX = 1 << 8,
+    ADB_FEATURE_ABB = 1 << 9,
+    ADB_FEATURE_ABB_EXEC = 1 << 10,
+    ADB_FEATURE_REMOUNT_SHELL = 1 << 11,
+    ADB_FEATURE_TRACK_APP = 1 << 12,
+    ADB_FEATURE_SENDRECV_V2_BROTLI = 1 << 13,
+    ADB_FEATURE_SENDRECV_V2_LZ4 = 1 << 14,
+    ADB_FEATURE_SENDRECV_V2_ZSTD = 1 << 15,
+    ADB_FEATURE_SENDRECV_V2_DRY_RUN_SEND = 1 << 16,
+    ADB_FEATURE_DEVRAW = 1 << 17,
+    ADB_FEATURE_APP_INFO = 1 << 18,
+    /* What a client and a phone agree on between themselves, over streams that only pass through:
+     * a host that serves clients names all of it. */
+    ADB_FEATURES_PASSED_ON = ADB_FEATURE_SHELL_V2 | ADB_FEATURE_CMD | ADB_FEATURE_STAT_V2 |
+                             ADB_FEATURE_LS_V2 | ADB_FEATURE_FIXED_PUSH_MKDIR |
+                             ADB_FEATURE_SENDRECV_V2 | ADB_FEATURE_FIXED_PUSH_SYMLINK_TIMESTAMP |
+                             ADB_FEATURE_APEX | ADB_FEATURE_ABB | ADB_FEATURE_ABB_EXEC |
+                             ADB_FEATURE_REMOUNT_SHELL | ADB_FEATURE_TRACK_APP |
+                             ADB_FEATURE_SENDRECV_V2_BROTLI | ADB_FEATURE_SENDRECV_V2_LZ4 |
+                             ADB_FEATURE_SENDRECV_V2_ZSTD | ADB_FEATURE_SENDRECV_V2_DRY_RUN_SEND |
+                             ADB_FEATURE_DEVRAW | ADB_FEATURE_APP_INFO
 };
 
 enum adb_peer {
@@ -79,7 +101,8 @@ struct adb_banner {
     struct bytes product; /* ro.product.name */
     struct bytes model;
     struct bytes device;
-    unsigned features; /* ADB_FEATURE_* */
+    unsigned features;          /* ADB_FEATURE_* */
+    struct bytes features_text; /* as read: also those we do not know; not written */
 };
 
 /* Reads CNXN's payload: `type:serial:name=value;name=value;...`. Never fails: what is missing is
@@ -90,5 +113,8 @@ void adb_banner_read(struct bytes payload, struct adb_banner *banner);
  * features only. */
 must_check enum status adb_banner_write(const struct adb_banner *banner, uint8_t *target,
                                         size_t capacity, size_t *size);
+
+/* Writes the features' names with commas between them, as far as they fit; gives the size. */
+size_t adb_features_write(unsigned features, uint8_t *target, size_t capacity);
 
 #endif

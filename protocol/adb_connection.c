@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* Whatever one event provokes, and an OKAY and a CLSE for every stream, fits at any time. */
-_Static_assert(ADB_CONNECTION_ANSWER >= (ADB_CONNECTION_STREAMS * 2 + 1) * ADB_HEADER_SIZE,
+/* The largest answer to one event fits whenever an event is taken. */
+_Static_assert(ADB_CONNECTION_ANSWER >= ADB_HEADER_SIZE + ADB_PUBLIC_KEY_SIZE,
                "answers to the peer must never lack room");
 
 /* --- streams --- */
@@ -290,8 +290,8 @@ static void on_open(struct adb_connection *connection, struct adb_connection_eve
     if (connection->phase != ADB_CONNECTION_ONLINE || message->arg0 == 0) {
         return;
     }
-    bool may = connection->role == ADB_CONNECTION_DEVICE && message->arg1 == 0 &&
-               message->payload_size <= ADB_HANDSHAKE_MAX;
+    bool is_taken = connection->role == ADB_CONNECTION_DEVICE || connection->takes_opens;
+    bool may = is_taken && message->arg1 == 0 && message->payload_size <= ADB_HANDSHAKE_MAX;
     struct adb_connection_stream *stream = may ? add_stream(connection) : NULL;
     if (stream == NULL) {
         connection->refused_opens += 1;

@@ -10,17 +10,20 @@
  * last ADB_CONNECTION_RESERVE bytes of the output; a peer that provokes more answers than it may
  * is not read from until it takes them (AGAIN).
  *
- * A device's OPEN towards a host is refused with CLSE: nothing here asks for reverse forwards. */
+ * A device's OPEN towards a host is refused with CLSE, unless the host `takes_opens`: it then gets
+ * ADB_EVENT_OPEN and judges the address itself (only what a reverse forward named is honest). */
 #ifndef PROTOCOL_ADB_CONNECTION_H
 #define PROTOCOL_ADB_CONNECTION_H
 
 #include "protocol/adb_output.h"
 
 enum {
-    ADB_CONNECTION_STREAMS = 16,
-    ADB_CONNECTION_ANSWER = ADB_HEADER_SIZE + ADB_PUBLIC_KEY_SIZE, /* the largest to one event */
-    ADB_CONNECTION_RESERVE =
-        ADB_CONNECTION_ANSWER + ADB_CONNECTION_STREAMS * 2 * ADB_HEADER_SIZE, /* OKAY and CLSE */
+    ADB_CONNECTION_STREAMS = 80,
+    ADB_CONNECTION_CLOSING = ADB_CONNECTION_STREAMS * 2 * ADB_HEADER_SIZE, /* OKAY and CLSE */
+    /* What one event provokes at most, beside an OKAY and a CLSE for every stream; a handshake's
+     * answer is larger than one header, but then there is no stream. */
+    ADB_CONNECTION_ANSWER = ADB_CONNECTION_CLOSING + ADB_HEADER_SIZE,
+    ADB_CONNECTION_RESERVE = ADB_CONNECTION_ANSWER + ADB_CONNECTION_CLOSING,
     ADB_CONNECTION_OUTPUT_MIN = ADB_CONNECTION_RESERVE + ADB_HEADER_SIZE + ADB_PAYLOAD_V1
 };
 
@@ -44,6 +47,7 @@ struct adb_connection_stream {
 struct adb_connection {
     enum adb_connection_role role;
     enum adb_connection_phase phase;
+    bool takes_opens;     /* host: set after init, to be told of OPENs */
     const char *reason;   /* why it is BROKEN: a literal */
     uint32_t offered_max; /* payload we take */
     uint32_t payload_max; /* agreed; what the handshake may use until then */
@@ -66,7 +70,7 @@ enum adb_connection_event_kind {
     ADB_EVENT_CONNECT,    /* device: a host came; accept or challenge it; streams are gone */
     ADB_EVENT_SIGNATURE,  /* device: `data` is the answer to a challenge */
     ADB_EVENT_PUBLIC_KEY, /* device: `data` is the text of a key to be accepted by the user */
-    ADB_EVENT_OPEN,       /* device: `data` is the service; accept or close `stream` */
+    ADB_EVENT_OPEN,       /* `data` is the service; accept or close `stream` */
     ADB_EVENT_OPENED,     /* our OPEN was accepted; the stream may be written */
     ADB_EVENT_WRITABLE,   /* our WRTE was acknowledged */
     ADB_EVENT_DATA,       /* a piece of a WRTE */
@@ -123,7 +127,7 @@ must_check enum status adb_connection_challenge(struct adb_connection *connectio
 must_check enum status adb_connection_open(struct adb_connection *connection, struct bytes service,
                                            uint32_t *stream);
 
-/* Device, after OPEN: takes the stream. */
+/* After OPEN: takes the stream. */
 void adb_connection_accept_stream(struct adb_connection *connection, uint32_t stream);
 
 /* Where the next WRTE's payload may be built; NULL with capacity 0 when the stream may not be

@@ -225,6 +225,13 @@ static void stream_begin(struct hal_stream *stream, int handle, bool is_tcp) {
     *stream = (struct hal_stream){.ops = &stream_ops, .handle = handle};
 }
 
+void tcp_adopt(struct hal_stream *stream, int handle) {
+    struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof own;
+    check(getsockname(handle, (struct sockaddr *)&own, &size) == 0);
+    stream_begin(stream, handle, own.ss_family != AF_UNIX);
+}
+
 static void close_keeping_errno(int handle) {
     int error = errno;
     close(handle);

@@ -48,6 +48,9 @@ void tcp_local_address(int listener, struct tcp_address *address);
 /* Takes one waiting connection. AGAIN: none waits. FULL: no file descriptor is left. */
 must_check enum status tcp_accept(int listener, struct hal_stream *stream);
 
+/* Makes a stream of a connected (or connecting) socket, nonblocking and close-on-exec. */
+void tcp_adopt(struct hal_stream *stream, int handle);
+
 /* Closes a listener and removes its Unix socket from the file system. */
 void tcp_unlisten(int listener);
 

@@ -94,6 +94,7 @@ static const struct http_api_endpoint endpoints[] = {
     {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/cancel", post_cancel},
     {HTTP_METHOD_GET, TOKEN_READ, "/phones", api_get_phones},
     {HTTP_METHOD_GET, TOKEN_READ, "/phones/*", api_get_phone},
+    {HTTP_METHOD_POST, TOKEN_WORKER | TOKEN_OPERATE, "/phones/*/adb", api_open_adb},
     {HTTP_METHOD_GET, TOKEN_READ, "/slots", api_get_slots},
     {HTTP_METHOD_GET, TOKEN_READ, "/capabilities", api_get_capabilities},
     {HTTP_METHOD_GET, TOKEN_READ, "/metrics", api_get_metrics},
@@ -127,6 +128,7 @@ void api_init(struct api *api, const struct api_parts *parts, uint32_t stream_by
     api->hub = parts->hub;
     api->executor = parts->executor;
     api->phones = parts->phones;
+    api->adb = parts->adb;
     api->uplink = parts->uplink;
     api->tokens = parts->tokens;
     const struct http_config config = {

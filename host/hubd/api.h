@@ -5,6 +5,7 @@
 #ifndef HOST_HUBD_API_H
 #define HOST_HUBD_API_H
 
+#include "host/hubd/adb_endpoint.h"
 #include "host/hubd/executor.h"
 #include "host/hubd/uplink.h"
 #include "host/shared/http_server.h"
@@ -44,6 +45,7 @@ struct api {
     struct hub *hub;
     struct executor *executor;
     struct phones *phones;
+    struct adb_host *adb;
     const struct uplink *uplink;
     const struct token_table *tokens;
     struct http_server server;
@@ -63,6 +65,7 @@ struct api_parts {
     struct hub *hub;
     struct executor *executor;
     struct phones *phones;
+    struct adb_host *adb;
     const struct uplink *uplink;
     const struct token_table *tokens;
     struct loop *loop;

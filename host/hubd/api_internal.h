@@ -46,6 +46,9 @@ void api_end_old_streams(struct api *api);
 void api_enqueue(const struct http_api_call *call);
 void api_maintenance(const struct http_api_call *call);
 
+/* The adb endpoint of a lease (api_adb.c). */
+void api_open_adb(const struct http_api_call *call);
+
 /* Metrics (metrics.c). */
 void api_get_metrics(const struct http_api_call *call);
 

@@ -4,6 +4,7 @@
 
 #include "hal/linux/flash_file.h"
 #include "hal/linux/flash_mtd.h"
+#include "host/hubd/adb_endpoint.h"
 #include "host/hubd/api.h"
 #include "host/hubd/settings.h"
 #include "host/shared/http_tls.h"
@@ -19,6 +20,7 @@ struct daemon {
     bool has_mtd;
     struct hub hub;
     struct phones phones;
+    struct adb_host adb;
     struct executor executor;
     struct uplink uplink;
     struct api api;

@@ -23,6 +23,8 @@ static struct daemon hubd;
 static _Alignas(4096) uint8_t api_memory[API_SERVER_BYTES(sizeof(struct http_tls_stream))];
 static struct phone_line phone_lines[PHONES_MAX];
 static struct attempt attempts[DAEMON_PHONES];
+static struct adb_client adb_clients[ADB_CLIENTS_MAX];
+static uint8_t adb_buffers[(size_t)ADB_CLIENTS_MAX * ADB_CLIENT_BUFFER];
 
 static uint64_t now_us(void) {
     struct timespec now;
@@ -179,6 +181,7 @@ static void turn(struct daemon *daemon) {
     phones_step(&daemon->phones, clock.mono_ms);
     executor_step(&daemon->executor, clock.mono_ms);
     hub_step(&daemon->hub);
+    adb_host_step(&daemon->adb);
     uplink_step(&daemon->uplink, clock.mono_ms);
     turn_of_store(daemon);
     api_retry(&daemon->api);
@@ -215,6 +218,7 @@ static void run(struct daemon *daemon) {
         turn(daemon);
     }
     uplink_reconnect(&daemon->uplink);
+    adb_host_close(&daemon->adb);
     http_server_close(&daemon->api.server);
     phones_close(&daemon->phones);
     for (uint32_t i = 0; i < daemon->listener_count; i++) {
@@ -246,6 +250,16 @@ static void judge_capabilities(struct daemon *daemon) {
     }
 }
 
+static void open_adb(struct daemon *daemon) {
+    const struct adb_host_settings settings = {.dir = daemon->settings.adb_dir,
+                                               .operators = daemon->settings.adb_operators,
+                                               .has_ports = daemon->settings.adb_ports};
+    if (adb_host_open(&daemon->adb, &daemon->phones, &settings, adb_clients, adb_buffers) !=
+        STATUS_OK) {
+        daemon_die(1, "[adb] dir, operators: cannot be served: %s", strerror(errno));
+    }
+}
+
 static void start(struct daemon *daemon) {
     struct config_error error;
     raise_descriptor_limit();
@@ -268,6 +282,7 @@ static void start(struct daemon *daemon) {
     for (uint32_t i = 0; i < daemon->settings.phone_count; i++) {
         check(phones_add_tcp(&daemon->phones, daemon->settings.phones[i]) == STATUS_OK);
     }
+    open_adb(daemon);
     executor_init(&daemon->executor, &daemon->hub, &daemon->phones, attempts,
                   daemon_action_lists());
     const char *url = daemon->settings.upstream_url;
@@ -277,6 +292,7 @@ static void start(struct daemon *daemon) {
         .hub = &daemon->hub,
         .executor = &daemon->executor,
         .phones = &daemon->phones,
+        .adb = &daemon->adb,
         .uplink = &daemon->uplink,
         .tokens = &daemon->tokens,
         .loop = &daemon->loop,

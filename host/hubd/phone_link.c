@@ -37,8 +37,10 @@ static void lose(struct phone_link *link, enum status status, const char *reason
     link->state = PHONE_LINK_LOST;
     link->reason = reason;
     link->lost_as = status;
+    uint32_t epoch = link->epoch;
     phone_table_end_all(link, status, reason);
-    if (phone_table_report_all(link)) {
+    phone_stream_end_below(link, UINT64_MAX);
+    if (link->epoch == epoch && phone_table_report_all(link)) {
         change(link, PHONE_LINK_LOST, reason);
     }
 }
@@ -65,6 +67,17 @@ static void keep_name(char target[PHONE_LINK_NAME_SIZE], struct bytes name) {
     target[size] = '\0';
 }
 
+/* Clients ask for the list; one that cannot be whole is none, so that they use the oldest ways. */
+static void keep_features(struct phone_link *link, struct bytes text) {
+    bool is_good = text.size < sizeof link->features_text;
+    for (size_t i = 0; i < text.size && is_good; i++) {
+        is_good = text.data[i] > ' ' && text.data[i] < 0x7f;
+    }
+    size_t size = is_good ? text.size : 0;
+    memcpy(link->features_text, text.data, size);
+    link->features_text[size] = '\0';
+}
+
 static void on_online(struct phone_link *link, struct bytes payload) {
     struct adb_banner banner;
     adb_banner_read(payload, &banner);
@@ -75,9 +88,11 @@ static void on_online(struct phone_link *link, struct bytes payload) {
     keep_name(link->product, banner.product);
     keep_name(link->model, banner.model);
     keep_name(link->device, banner.device);
+    keep_features(link, banner.features_text);
     link->features = banner.features;
     link->probe_stream = 0;
     phone_table_end_all(link, STATUS_CLOSED, "the phone began a new connection");
+    phone_stream_end_below(link, UINT64_MAX);
     bool is_news = link->state != PHONE_LINK_ONLINE;
     if (phone_table_report_all(link) && is_news) {
         change(link, PHONE_LINK_ONLINE, "");
@@ -139,6 +154,11 @@ static void on_stream_event(struct phone_link *link, const struct adb_connection
         return;
     }
     struct phone_operation *operation = phone_table_find_by_stream(link, event->stream);
+    struct phone_stream *stream = phone_stream_find(link, event->stream);
+    if (stream != NULL) {
+        phone_stream_event(link, stream, event);
+        return;
+    }
     if (operation == NULL) {
         return;
     }
@@ -154,11 +174,20 @@ static void on_stream_event(struct phone_link *link, const struct adb_connection
     }
 }
 
+static void on_asked(struct phone_link *link, const struct adb_connection_event *event) {
+    if (link->opens.asked == NULL ||
+        !link->opens.asked(link->opens.owner, link, event->stream, event->data)) {
+        adb_connection_close(&link->connection, event->stream);
+    }
+}
+
 static void on_event(struct phone_link *link, const struct adb_connection_event *event) {
     if (event->kind == ADB_EVENT_ONLINE) {
         on_online(link, event->data);
     } else if (event->kind == ADB_EVENT_TOKEN) {
         on_token(link, event->data);
+    } else if (event->kind == ADB_EVENT_OPEN) {
+        on_asked(link, event);
     } else if (event->stream != 0) {
         on_stream_event(link, event);
     }
@@ -216,6 +245,11 @@ static bool write_stream(struct phone_link *link) {
             if (link->operations[k].id != 0) {
                 phone_operation_write(&link->operations[k], &link->connection);
             }
+        }
+        uint32_t epoch = link->epoch;
+        phone_stream_write_all(link);
+        if (link->epoch != epoch || link->stream == NULL) {
+            return false;
         }
         struct bytes output = adb_connection_output(&link->connection);
         size_t size = 0;
@@ -295,9 +329,10 @@ enum status phone_link_attach(struct phone_link *link, struct hal_stream *stream
     link->attached_ms = now_ms;
     link->quiet_since_ms = now_ms;
     link->owed_since_ms = now_ms;
-    adb_connection_init(&link->connection, ADB_CONNECTION_HOST, ADB_PAYLOAD_MAX,
+    adb_connection_init(&link->connection, ADB_CONNECTION_HOST, PHONE_LINK_PAYLOAD,
                         link->output_memory, sizeof link->output_memory);
-    struct adb_banner banner = {.peer = ADB_PEER_HOST, .features = ADB_FEATURE_SHELL_V2};
+    link->connection.takes_opens = true;
+    struct adb_banner banner = {.peer = ADB_PEER_HOST, .features = ADB_FEATURES_PASSED_ON};
     adb_connection_start(&link->connection, &banner);
     return STATUS_OK;
 }
@@ -311,6 +346,7 @@ void phone_link_close(struct phone_link *link) {
         }
     }
     shut(link);
+    phone_stream_end_below(link, UINT64_MAX);
     link->state = PHONE_LINK_CLOSED;
     link->reason = "";
 }

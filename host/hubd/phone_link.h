@@ -1,4 +1,5 @@
-/* phone_link.h - one phone's ADB connection: its state, and the operations that run over it.
+/* phone_link.h - one phone's ADB connection: its state, the operations that run over it, and the
+ * streams of clients that pass through it (phone_stream.h).
  *
  * The owner keeps the memory (an array of links), makes the stream (hal/linux/tcp.h, later USB) and
  * attaches it; the link then owns the stream and closes it. It works inside the loop (loop.h) and
@@ -14,16 +15,20 @@
 
 #include "hal/net.h"
 #include "host/hubd/phone_operation.h"
+#include "host/hubd/phone_stream.h"
 #include "host/shared/adb_key.h"
 #include "host/shared/loop.h"
 
 enum {
     PHONE_LINK_OPERATIONS = 4, /* at once */
+    /* Of clients, at once. Beside them the operations, the probe and what a phone opens. */
+    PHONE_LINK_STREAMS = ADB_CONNECTION_STREAMS - PHONE_LINK_OPERATIONS - 4,
     PHONE_LINK_NAME_SIZE = 64,
-    PHONE_LINK_INPUT = 16 * 1024,
-    /* A whole DATA of a push, and OPENs beside it. */
-    PHONE_LINK_OUTPUT = ADB_CONNECTION_RESERVE + ADB_HEADER_SIZE + ADB_FILE_HEADER_SIZE +
-                        ADB_FILE_DATA_MAX + 8 * 1024,
+    PHONE_LINK_FEATURES_SIZE = 512,
+    PHONE_LINK_PAYLOAD = 256 * 1024, /* that we take in one message */
+    PHONE_LINK_INPUT = 64 * 1024,
+    /* The largest write, and the first part of the next one. */
+    PHONE_LINK_OUTPUT = ADB_CONNECTION_RESERVE + ADB_HEADER_SIZE + PHONE_LINK_PAYLOAD + 64 * 1024,
     PHONE_LINK_HANDSHAKE_MS = 10 * 1000,
     PHONE_LINK_PROBE_MS = 20 * 1000,  /* quiet for so long: ask whether it is still there */
     PHONE_LINK_SILENCE_MS = 15 * 1000 /* it owes an answer for so long: lost */
@@ -46,11 +51,19 @@ struct phone_link_owner {
     void *owner;
 };
 
+/* Who may take what a phone opens by itself (reverse forwards). */
+struct phone_link_asked {
+    /* True: it was taken with phone_stream_take(); else it is refused. */
+    bool (*asked)(void *owner, struct phone_link *link, uint32_t id, struct bytes service);
+    void *owner;
+};
+
 struct phone_link {
     struct loop_source source; /* first: the loop gives it back */
     struct loop *loop;
     struct phone_link_owner owner;
-    struct adb_key *key; /* NULL: this host has none */
+    struct phone_link_asked opens; /* asked may be NULL: everything is refused */
+    struct adb_key *key;           /* NULL: this host has none */
     enum phone_link_state state;
     const char *reason; /* of LOST and UNAUTHORIZED; a literal */
     enum status lost_as;
@@ -60,15 +73,18 @@ struct phone_link {
     char product[PHONE_LINK_NAME_SIZE];
     char model[PHONE_LINK_NAME_SIZE];
     char device[PHONE_LINK_NAME_SIZE];
-    unsigned features; /* ADB_FEATURE_*, of the phone */
-    uint64_t fence;    /* the highest token seen; outlives connections */
+    char features_text[PHONE_LINK_FEATURES_SIZE]; /* as the phone says them; "" if too long */
+    unsigned features;                            /* ADB_FEATURE_*, of the phone */
+    uint64_t fence;                               /* the highest token seen; outlives connections */
     uint64_t bytes_received;
     uint64_t bytes_sent;
 
     struct phone_operation operations[PHONE_LINK_OPERATIONS];
     uint32_t operation_count; /* ever started; makes ids */
-    uint32_t epoch;           /* changes with each attach and close */
-    uint32_t token_count;     /* challenges in this handshake */
+    struct phone_stream streams[PHONE_LINK_STREAMS];
+    uint32_t stream_turn;
+    uint32_t epoch;       /* changes with each attach and close */
+    uint32_t token_count; /* challenges in this handshake */
     uint32_t probe_stream;
     uint64_t stepped_bytes;
     uint64_t quiet_since_ms; /* the last bytes came */

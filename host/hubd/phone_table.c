@@ -91,9 +91,7 @@ void phone_table_fence(struct phone_link *link, uint64_t token) {
             adb_connection_close(&link->connection, operation->stream);
         }
     }
-    if (link->stream != NULL) {
-        loop_change(link->loop, &link->source, link->source.events | EPOLLOUT);
-    }
+    phone_stream_end_below(link, token);
 }
 
 /* Finds a slot for an operation that may start now. */

@@ -145,6 +145,7 @@ static void changed(void *owner, struct phone_link *link) {
     }
     if (link->state == PHONE_LINK_LOST) {
         line->was_lost = line->is_identified;
+        line->has_left = true;
         line->is_identified = false;
         line->identify_operation = 0;
         line->failures += 1;
@@ -201,6 +202,22 @@ static void tell_presence(struct phone_line *line) {
         tell(line, PHONE_ON_HANDSHAKE, NULL);
     } else if (state == RECORD_PHONE_RECOVERING) {
         tell(line, PHONE_ON_HEALTHY, NULL);
+    } else if (state == RECORD_PHONE_AWAY && line->has_left) {
+        tell(line, PHONE_ON_BACK, NULL);
+    }
+}
+
+/* Its own lease asked for a reboot: it keeps the phone for a while (SPEC.md section 7). */
+static void judge_away(struct phone_line *line) {
+    bool is_away = line->phone != HUB_NONE &&
+                   line->phones->hub->phones[line->phone].state == RECORD_PHONE_AWAY;
+    if (is_away && line->away_since_ms == 0) {
+        line->away_since_ms = line->phones->now_ms;
+        line->has_left = line->link.state != PHONE_LINK_ONLINE;
+    } else if (is_away && line->phones->now_ms - line->away_since_ms >= PHONES_AWAY_MS) {
+        tell(line, PHONE_ON_WINDOW_OVER, "did not come back from its reboot in time");
+    } else if (!is_away) {
+        line->away_since_ms = 0;
     }
 }
 
@@ -208,6 +225,7 @@ static void step_line(struct phone_line *line) {
     struct phone_link *link = &line->link;
     phone_link_step(link, line->phones->now_ms);
     bool is_down = link->state == PHONE_LINK_CLOSED || link->state == PHONE_LINK_LOST;
+    judge_away(line);
     if (line->was_lost) {
         tell_loss(line);
     }

@@ -11,7 +11,11 @@
 #include "hal/linux/tcp.h"
 #include "host/hubd/phone_link.h"
 
-enum { PHONES_MAX = 128, PHONES_OUTPUT_BYTES = 128 };
+enum {
+    PHONES_MAX = 128,
+    PHONES_OUTPUT_BYTES = 128,
+    PHONES_AWAY_MS = 180000 /* a phone that its lease has rebooted must be back in this time */
+};
 
 struct phones;
 
@@ -27,6 +31,8 @@ struct phone_line {
     uint32_t failures;           /* in a row; for the backoff */
     bool is_identified;
     bool was_lost;                /* the core has not been told of the last loss */
+    bool has_left;                /* since its lease asked for a reboot */
+    uint64_t away_since_ms;       /* 0: it is not away */
     char slot[RECORD_ID_MAX + 1]; /* `tcp:HOST:PORT` */
     char serial[PHONES_OUTPUT_BYTES];
 };

@@ -68,6 +68,17 @@ static bool take_url(void *target, const struct config_item *item) {
     return true;
 }
 
+static bool take_operators(void *target, const struct config_item *item) {
+    struct tcp_address address;
+    char *operators = target;
+    if (operators[0] != '\0' || strlen(item->value) >= SETTINGS_ADDRESS_BYTES ||
+        tcp_parse(item->value, &address) != STATUS_OK || !tcp_is_loopback(&address)) {
+        return false;
+    }
+    memcpy(operators, item->value, strlen(item->value) + 1);
+    return true;
+}
+
 /* What no single line can say. */
 static enum status check_whole(const struct settings *settings, const char *path,
                                struct config_error *error) {
@@ -79,6 +90,9 @@ static enum status check_whole(const struct settings *settings, const char *path
             !tcp_is_loopback(&address)) {
             wrong = "[api] listen: expected a loopback address or Unix socket, or cert and key";
         }
+    }
+    if (strlen(settings->adb_dir) > 80) {
+        wrong = "[adb] dir: expected at most 80 bytes: a Unix socket's path is short";
     }
     if ((settings->api_cert[0] == '\0') != (settings->api_key[0] == '\0')) {
         wrong = "[api] cert, key: expected both or none";
@@ -129,7 +143,7 @@ static struct config_key each_key(const char *section, const char *key, void *ta
 
 enum status settings_read(struct settings *settings, const char *path, struct config_error *error) {
     static const char id_expected[] = "once, 1 to 64 letters, digits, dots, dashes or underscores";
-    *settings = (struct settings){.grace_seconds = 10};
+    *settings = (struct settings){.grace_seconds = 10, .adb_ports = true};
     struct settings *s = settings;
     const struct config_key keys[] = {
         needed(each_key("hub", "id", s->hub_id, take_hub_id, id_expected)),
@@ -149,6 +163,10 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         {.section = "phones", .key = "usb", .kind = CONFIG_BOOLEAN, .target = &s->usb},
         each_key("phones", "tcp", s, take_phones, "HOST:PORT, ... (at most 128)"),
         path_key("phones", "adb_keys", s->adb_keys),
+        path_key("adb", "dir", s->adb_dir),
+        each_key("adb", "operators", s->adb_operators, take_operators,
+                 "once, unix:PATH or a loopback HOST:PORT"),
+        {.section = "adb", .key = "ports", .kind = CONFIG_BOOLEAN, .target = &s->adb_ports},
         needed(path_key("capabilities", "dir", s->capability_dir)),
         each_key("upstream", "url", s->upstream_url, take_url, "once, https://HOST:PORT"),
         path_key("upstream", "ca", s->upstream_ca),

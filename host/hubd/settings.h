@@ -24,6 +24,9 @@ struct settings {
     uint32_t phone_count;
     bool usb;
     char adb_keys[SETTINGS_PATH_BYTES];
+    char adb_dir[SETTINGS_PATH_BYTES]; /* "": no endpoints */
+    char adb_operators[SETTINGS_ADDRESS_BYTES];
+    bool adb_ports;
     char capability_dir[SETTINGS_PATH_BYTES];
     char upstream_url[SETTINGS_PATH_BYTES];
     char upstream_ca[SETTINGS_PATH_BYTES];

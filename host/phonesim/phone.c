@@ -12,7 +12,9 @@ void phone_init(struct phone *phone, const struct phone_options *options, const 
                 uint32_t number, uint64_t now_ms) {
     memset(phone, 0, offsetof(struct phone, connection));
     for (size_t i = 0; i < array_count(phone->sessions); i++) {
-        phone->sessions[i].stream = 0; /* the rest is set when a session begins */
+        if (phone->sessions[i].stream != 0) { /* the rest is set when a session begins */
+            phone->sessions[i].stream = 0;
+        }
     }
     phone->options = options;
     phone->random = options->seed * 1000003u + number;

@@ -1,0 +1,148 @@
+/* adb_endpoint.h - hubd as an adb server: each lease has a socket of its own that shows its phone
+ * and nothing else, so that every adb tool runs unchanged (protocol/adb_server.h).
+ *
+ *   a socket ── adb_client ── phone_stream ── phone_link ── the phone
+ *
+ * A lease's endpoint is opened on demand (adb_endpoint_open) and closed by the step that finds the
+ * lease over: its clients are cut, its forwards closed, its reverses removed from the phone, and
+ * the phone's link is fenced against its token. A second kind of endpoint is for operators: it
+ * shows every phone, and passes no service through.
+ *
+ * Memory is static and sized by the board (`adb_clients`); what does not fit is refused with FAIL
+ * and a reason. */
+#ifndef HOST_HUBD_ADB_ENDPOINT_H
+#define HOST_HUBD_ADB_ENDPOINT_H
+
+#include "host/hubd/phones.h"
+#include "protocol/adb_server.h"
+
+enum {
+    ADB_ENDPOINTS = PHONES_MAX + 1,
+    ADB_CLIENTS_MAX = 512, /* of the largest board */
+    ADB_CLIENT_BUFFER = PHONE_LINK_PAYLOAD,
+    ADB_FORWARDS_MAX = 256,
+    ADB_REVERSES_MAX = 16, /* of one lease */
+    ADB_ADDRESS_SIZE = 128,
+    ADB_PATH_SIZE = 108, /* of a Unix socket, with its NUL */
+    ADB_SECRET_SIZE = 32
+};
+
+struct adb_host;
+
+/* Where a lease's ports live: the loopback of this machine, or a run container's own network.
+ * OK, FULL (in use), DENIED (not allowed), IO; `fd` is nonblocking. */
+struct adb_ports {
+    enum status (*listen)(void *owner, uint16_t port, int *fd);
+    enum status (*connect)(void *owner, uint16_t port, int *fd);
+    void *owner;
+};
+
+enum adb_scope { ADB_SCOPE_CLOSED, ADB_SCOPE_LEASE, ADB_SCOPE_OPERATORS };
+
+struct adb_endpoint {
+    struct loop_source source; /* first: the loop gives it back */
+    struct adb_host *host;
+    enum adb_scope scope;
+    uint32_t phone;
+    uint64_t token;
+    struct adb_ports ports;
+    char path[ADB_PATH_SIZE];                             /* of the socket, without `unix:` */
+    char reverses[ADB_REVERSES_MAX][2][ADB_ADDRESS_SIZE]; /* on the phone, here */
+    uint32_t reverse_count;
+    bool had_reverses;
+};
+
+enum adb_client_step {
+    ADB_CLIENT_FREE,
+    ADB_CLIENT_ASKING,    /* `buffer` holds a request's front */
+    ADB_CLIENT_OPENING,   /* `buffer` holds the service, until the phone answers */
+    ADB_CLIENT_STREAMING, /* `buffer` holds what the socket did not take yet */
+    ADB_CLIENT_TRACKING,
+    ADB_CLIENT_WAITING,
+    ADB_CLIENT_ENDING /* closed once `buffer` is sent */
+};
+
+struct adb_client {
+    struct loop_source source; /* first: the loop gives it back */
+    struct adb_host *host;
+    struct adb_endpoint *endpoint;
+    enum adb_client_step step;
+    struct hal_stream socket;
+    uint64_t chosen_id; /* transport id; 0: none */
+    bool is_plain;      /* of a forward or reverse: no OKAY and FAIL */
+    bool is_deaf;       /* the peer is gone; only what it sent is of use */
+    bool owes_okay;     /* the phone's write is complete and not acknowledged */
+    struct phone_link *link;
+    struct phone_stream *stream; /* NULL: none */
+    struct adb_request request;  /* WAITING, TRACKING; its serial is in `serial` */
+    char serial[ADB_ADDRESS_SIZE];
+    uint32_t told; /* TRACKING: checksum of the list that was sent last */
+    size_t begin, end;
+    uint8_t *buffer; /* ADB_CLIENT_BUFFER bytes */
+};
+
+struct adb_forward {
+    struct loop_source source;     /* first */
+    struct adb_endpoint *endpoint; /* NULL: free */
+    uint32_t phone;
+    uint16_t port;
+    char local[ADB_ADDRESS_SIZE];
+    char remote[ADB_ADDRESS_SIZE];
+};
+
+struct adb_host_counters {
+    uint64_t clients;
+    uint64_t refused_full;
+    uint64_t cut;           /* clients that lost their lease */
+    uint64_t refused_opens; /* of phones */
+};
+
+struct adb_host {
+    struct hub *hub;
+    struct phones *phones;
+    struct loop *loop;
+    const char *dir; /* "": no endpoint is served */
+    uint8_t secret[ADB_SECRET_SIZE];
+    struct adb_ports loopback; /* what leases without a network of their own get */
+    struct adb_endpoint endpoints[ADB_ENDPOINTS];
+    struct adb_client *clients;
+    uint32_t client_count; /* of the board */
+    struct adb_forward forwards[ADB_FORWARDS_MAX];
+    struct adb_device devices[PHONES_MAX]; /* scratch of adb_endpoint_devices() */
+    uint32_t watcher_count;                /* clients that are TRACKING or WAITING */
+    struct adb_host_counters counters;
+};
+
+struct adb_host_settings {
+    const char *dir;       /* made when missing; "": none */
+    const char *operators; /* an address (hal/linux/tcp.h); "": none */
+    bool has_ports;        /* forwards and reverses may use this machine's loopback */
+};
+
+/* `clients` and `buffers` (ADB_CLIENT_BUFFER each) are zeroed memory for as many as the board has.
+ * IO: the directory or a socket cannot be used; errno says why. Sockets that an earlier run left
+ * are removed. */
+must_check enum status adb_host_open(struct adb_host *host, struct phones *phones,
+                                     const struct adb_host_settings *settings,
+                                     struct adb_client *clients, uint8_t *buffers);
+void adb_host_close(struct adb_host *host);
+
+/* Opens the endpoint of a lease that is running, or finds it open. The path is the same after a
+ * restart of hubd. `ports` may be NULL: what the configuration says. STALE_LEASE: it is not the
+ * phone's lease. ILLEGAL: no endpoint is served. IO. */
+must_check enum status adb_endpoint_open(struct adb_host *host, uint32_t phone, uint64_t token,
+                                         const struct adb_ports *ports,
+                                         struct adb_endpoint **endpoint);
+/* Cuts everything at once; harmless when it is closed. */
+void adb_endpoint_close(struct adb_endpoint *endpoint);
+
+/* Closes the endpoints whose lease is over; tells those who watch. Once in every turn, behind
+ * hub_step(). */
+void adb_host_step(struct adb_host *host);
+
+/* The phones an endpoint shows, in the host's scratch memory. */
+struct adb_devices adb_endpoint_devices(struct adb_endpoint *endpoint);
+/* The line of a transport id that this endpoint shows; NULL: none that answers. */
+struct phone_line *adb_endpoint_line(struct adb_endpoint *endpoint, uint64_t id);
+
+#endif
