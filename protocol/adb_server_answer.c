@@ -111,20 +111,32 @@ static void put_proto_number(struct text_writer *writer, uint8_t field, uint64_t
     put_varint(writer, number);
 }
 
+/* Devices.device; its length, under 16 KiB, takes two bytes or one. */
 static void put_proto(struct text_writer *writer, const struct adb_device *device) {
-    uint8_t memory[512];
-    struct text_writer inner = {.data = memory, .capacity = sizeof memory};
-    put_proto_text(&inner, 1, device->serial);
-    put_proto_number(&inner, 2, proto_state(device));
-    put_proto_text(&inner, 3, device->devpath);
-    put_proto_text(&inner, 4, device->product);
-    put_proto_text(&inner, 5, device->model);
-    put_proto_text(&inner, 6, device->device);
-    put_proto_number(&inner, 7, device->is_usb ? PROTO_USB : PROTO_SOCKET);
-    put_proto_number(&inner, 10, device->id);
     text_put_byte(writer, 1 << 3 | 2);
-    put_varint(writer, inner.size);
-    text_put_bytes(writer, (struct bytes){memory, inner.size});
+    size_t start = writer->size;
+    text_put_bytes(writer, (struct bytes){(const uint8_t *)"\0", 2});
+    put_proto_text(writer, 1, device->serial);
+    put_proto_number(writer, 2, proto_state(device));
+    put_proto_text(writer, 3, device->devpath);
+    put_proto_text(writer, 4, device->product);
+    put_proto_text(writer, 5, device->model);
+    put_proto_text(writer, 6, device->device);
+    put_proto_number(writer, 7, device->is_usb ? PROTO_USB : PROTO_SOCKET);
+    put_proto_number(writer, 10, device->id);
+    if (writer->is_full) {
+        return;
+    }
+    size_t size = writer->size - start - 2;
+    uint8_t *target = writer->data + start;
+    if (size < 0x80) {
+        memmove(target + 1, target + 2, size);
+        target[0] = (uint8_t)size;
+        writer->size -= 1;
+    } else {
+        target[0] = (uint8_t)(size | 0x80);
+        target[1] = (uint8_t)(size >> 7);
+    }
 }
 
 static void put_quoted(struct text_writer *writer, const char *name, const char *value) {

@@ -138,7 +138,7 @@ enum status adb_forward_add(struct adb_endpoint *endpoint, const struct adb_forw
         snprintf(error, ADB_SERVER_ERROR_SIZE, "cannot bind listener: %s", strerror(errno));
         return status;
     }
-    *chosen = port == 0 ? forward->port : 0;
+    *chosen = forward->port;
     return STATUS_OK;
 }
 

@@ -17,7 +17,8 @@ struct adb_forward_order {
     bool is_once;        /* refuse to replace an existing one */
 };
 
-/* On OK `chosen` is the port when it was to be chosen, else 0. Else `error` is AOSP's text. */
+/* On OK `chosen` is the port of a new listener, 0 when one was only led elsewhere; as AOSP says it.
+ * Else `error` is AOSP's text. */
 must_check enum status adb_forward_add(struct adb_endpoint *endpoint,
                                        const struct adb_forward_order *order, uint16_t *chosen,
                                        char error[ADB_SERVER_ERROR_SIZE]);

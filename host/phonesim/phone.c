@@ -1,12 +1,15 @@
 #include "host/phonesim/phone.h"
 
+#include "host/phonesim/phone_service.h"
+
 #include "host/shared/adb_key.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const unsigned features =
-    ADB_FEATURE_SHELL_V2 | ADB_FEATURE_STAT_V2 | ADB_FEATURE_LS_V2 | ADB_FEATURE_FIXED_PUSH_MKDIR;
+static const unsigned features = ADB_FEATURE_SHELL_V2 | ADB_FEATURE_CMD | ADB_FEATURE_STAT_V2 |
+                                 ADB_FEATURE_LS_V2 | ADB_FEATURE_FIXED_PUSH_MKDIR |
+                                 ADB_FEATURE_ABB | ADB_FEATURE_ABB_EXEC;
 
 void phone_init(struct phone *phone, const struct phone_options *options, const char *serial,
                 uint32_t number, uint64_t now_ms) {
@@ -141,8 +144,68 @@ static void on_open(struct phone *phone, uint32_t stream, struct bytes name, uin
     adb_connection_accept_stream(&phone->connection, stream);
 }
 
+/* --- streams towards the host: what it has reversed --- */
+
+static struct phone_session *find_dialler(struct phone *phone, uint32_t stream) {
+    for (size_t i = 0; i < array_count(phone->sessions); i++) {
+        if (phone->sessions[i].stream != 0 && phone->sessions[i].dialled == stream) {
+            return &phone->sessions[i];
+        }
+    }
+    return NULL;
+}
+
+static void end_dial(struct phone_session *session, const char *why) {
+    session->dialled = 0;
+    session->shell.dial_port = 0;
+    if (why != NULL) {
+        phone_shell_print(&session->shell.complaint, "dial: %s\n", why);
+        session->shell.status = 1;
+    }
+}
+
+static void on_dialled(struct phone *phone, struct phone_session *session,
+                       const struct adb_connection_event *event) {
+    if (event->kind == ADB_EVENT_DATA) {
+        phone_shell_print(&session->shell.output, "%.*s", (int)event->data.size,
+                          (const char *)event->data.data);
+    } else if (event->kind == ADB_EVENT_DATA_END) {
+        adb_connection_acknowledge(&phone->connection, event->stream);
+    } else if (event->kind == ADB_EVENT_CLOSED) {
+        end_dial(session, session->has_dialled ? NULL : "refused by the host");
+    }
+}
+
+static void dial(struct phone *phone, struct phone_session *session) {
+    size_t capacity = 0;
+    size_t size = strlen(session->shell.dial_text);
+    const char *address = phone_service_reverse(&phone->state, session->shell.dial_port);
+    if (session->dialled == 0 && address == NULL) {
+        end_dial(session, "Connection refused");
+    } else if (session->dialled == 0) {
+        struct bytes service = {(const uint8_t *)address, strlen(address)};
+        if (adb_connection_open(&phone->connection, service, &session->dialled) != STATUS_OK) {
+            session->dialled = 0;
+        }
+        session->has_dialled = false;
+    } else if (!session->has_dialled && size > 0) {
+        uint8_t *target =
+            adb_connection_room(&phone->connection, session->dialled, size, &capacity);
+        if (target != NULL) {
+            memcpy(target, session->shell.dial_text, size);
+            adb_connection_write_built(&phone->connection, session->dialled, size);
+            session->has_dialled = true;
+        }
+    }
+}
+
 static void on_stream_event(struct phone *phone, const struct adb_connection_event *event) {
     struct phone_session *session = find(phone, event->stream);
+    struct phone_session *dialler = find_dialler(phone, event->stream);
+    if (dialler != NULL) {
+        on_dialled(phone, dialler, event);
+        return;
+    }
     if (event->kind == ADB_EVENT_DATA_END) {
         adb_connection_acknowledge(&phone->connection, event->stream);
         return;
@@ -201,6 +264,9 @@ void phone_step(struct phone *phone, uint64_t now_ms) {
         struct phone_session *session = &phone->sessions[i];
         if (session->stream != 0) {
             phone_session_write(session, &phone->connection, now_ms);
+        }
+        if (session->stream != 0 && session->shell.dial_port != 0) {
+            dial(phone, session);
         }
         if (session->stream != 0 && session->is_dropping) {
             phone->is_leaving = true;

@@ -1,15 +1,21 @@
 /* The commands of an emulated phone. Output has the form of Android 13 (toybox, dumpsys). */
 #include "host/phonesim/phone_shell.h"
 
+#include "protocol/sha256.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { DAY_MINUTES = 1440, MISSING = 1, USAGE = 1, UNKNOWN = 127 };
+enum { DAY_MINUTES = 1440, MISSING = 1, USAGE = 1, UNKNOWN = 127, RUN_AGAIN = -2 };
+
+bool phone_call_is(const struct phone_call *call, int index, const char *text) {
+    return index < call->word_count && strcmp(call->words[index], text) == 0;
+}
 
 static bool is_word(const struct phone_call *call, int index, const char *text) {
-    return index < call->word_count && strcmp(call->words[index], text) == 0;
+    return phone_call_is(call, index, text);
 }
 
 static enum status path_of(const struct phone_call *call, int index,
@@ -208,7 +214,11 @@ static int complain(struct phone_call *call, int index, const char *why) {
 static int run_cat(struct phone_call *call) {
     char path[PHONE_FILES_PATH_SIZE];
     if (call->word_count < 2) {
-        return 0; /* its input is at its end */
+        bool is_ended = call->shell->has_input_ended || call->shell->is_interactive;
+        call->shell->incoming =
+            is_ended ? NULL : phone_files_create(&call->state->files, "/dev/input");
+        call->shell->input = call->shell->incoming != NULL ? PHONE_INPUT_ECHO : PHONE_INPUT_UNUSED;
+        return 0;
     }
     if (call->word_count > 2) {
         return complain(call, 2, "only one file is emulated");
@@ -332,6 +342,49 @@ static int run_reboot(struct phone_call *call) {
     return 0;
 }
 
+/* `exec COMMAND` and `export NAME=VALUE` as far as adb's own logcat needs them. */
+static int run_exec(struct phone_call *call) {
+    memmove(call->words, call->words + 1, sizeof call->words - sizeof call->words[0]);
+    call->word_count -= 1;
+    return call->word_count > 0 ? RUN_AGAIN : 0;
+}
+
+static int run_sha256sum(struct phone_call *call) {
+    char path[PHONE_FILES_PATH_SIZE];
+    uint8_t part[4096];
+    uint8_t digest[SHA256_BYTES];
+    struct phone_files_cursor cursor;
+    struct sha256 hash;
+    size_t size = 0;
+    bool is_path = call->word_count == 2 && path_of(call, 1, path) == STATUS_OK;
+    const struct phone_file *file = is_path ? phone_files_find(&call->state->files, path) : NULL;
+    if (file == NULL) {
+        return call->word_count == 2 ? complain(call, 1, "No such file or directory") : USAGE;
+    }
+    sha256_init(&hash);
+    phone_files_open(&cursor, file);
+    while ((size = phone_files_read(&cursor, part, sizeof part)) > 0) {
+        sha256_add(&hash, (struct bytes){part, size});
+    }
+    sha256_end(&hash, digest);
+    for (size_t i = 0; i < sizeof digest; i++) {
+        phone_shell_print(call->output, "%02x", digest[i]);
+    }
+    phone_shell_print(call->output, "  %s\n", call->words[1]);
+    return 0;
+}
+
+/* Connects to a port that a host has reversed, sends the text, and shows what comes back. */
+static int run_dial(struct phone_call *call) {
+    if (call->word_count != 3 || strlen(call->words[2]) >= sizeof call->shell->dial_text) {
+        phone_shell_print(call->complaint, "usage: dial PORT TEXT\n");
+        return USAGE;
+    }
+    call->shell->dial_port = strtoul(call->words[1], NULL, 10);
+    strcpy(call->shell->dial_text, call->words[2]);
+    return 0;
+}
+
 static const struct {
     const char *name;
     int (*run)(struct phone_call *call);
@@ -342,14 +395,22 @@ static const struct {
     {"df", run_df},           {"uptime", run_uptime},   {"date", run_date},
     {"logcat", run_logcat},   {"cat", run_cat},         {"ls", run_ls},
     {"rm", run_rm},           {"mkdir", run_mkdir},     {"id", run_id},
-    {"sync", run_true},       {"reboot", run_reboot},
+    {"sync", run_true},       {"reboot", run_reboot},   {"export", run_true},
+    {"exec", run_exec},       {"dial", run_dial},       {"sha256sum", run_sha256sum},
 };
 
 int phone_commands_run(struct phone_call *call) {
     for (size_t i = 0; i < array_count(commands); i++) {
-        if (is_word(call, 0, commands[i].name)) {
-            return commands[i].run(call);
+        int status = is_word(call, 0, commands[i].name) ? commands[i].run(call) : 0;
+        if (status == RUN_AGAIN) {
+            i = 0;
+        } else if (is_word(call, 0, commands[i].name)) {
+            return status;
         }
+    }
+    int status = call->word_count > 0 ? phone_packages_run(call) : 0;
+    if (status >= 0) {
+        return status;
     }
     phone_shell_print(call->complaint, "/system/bin/sh: %s: inaccessible or not found\n",
                       call->words[0]);

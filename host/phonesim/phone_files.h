@@ -8,10 +8,10 @@
 #include "hal/base.h"
 
 enum {
-    PHONE_FILES_MAX = 64, /* of one phone, directories that were made included */
+    PHONE_FILES_MAX = 128, /* of one phone, directories that were made included */
     PHONE_FILES_PATH_SIZE = 256,
     PHONE_FILES_BLOCK_BYTES = 64 * 1024,
-    PHONE_FILES_BLOCKS = 6144 /* 384 MiB for all phones */
+    PHONE_FILES_BLOCKS = 17408 /* 1088 MiB for all phones */
 };
 
 struct phone_file {

@@ -1,5 +1,6 @@
 #include "host/phonesim/phone_session.h"
 
+#include "host/phonesim/phone_service.h"
 #include "host/phonesim/phone_sync.h"
 
 #include <string.h>
@@ -27,26 +28,35 @@ struct bytes phone_session_command(struct bytes name) {
     return is_shell ? after_colon(name) : name;
 }
 
+/* A script, an interactive shell, a command by words, or one of the small services. */
+static enum status begin_shell(struct phone_session *session, struct bytes name) {
+    char script[PHONE_SCRIPT_SIZE];
+    size_t size = 0;
+    struct bytes words = after_colon(name);
+    bool is_abb = starts_with(name, bytes_of("abb:"));
+    session->kind = is_abb || starts_with(name, bytes_of("shell,v2")) ? PHONE_SESSION_SHELL_V2
+                                                                      : PHONE_SESSION_SHELL;
+    if (is_abb || starts_with(name, bytes_of("abb_exec:"))) {
+        enum status status = phone_service_script(words, script, sizeof script, &size);
+        struct bytes text = {(const uint8_t *)script, size};
+        return status == STATUS_OK ? phone_shell_begin(&session->shell, text) : status;
+    }
+    if (starts_with(name, bytes_of("shell")) || starts_with(name, bytes_of("exec:"))) {
+        return phone_shell_begin(&session->shell, words);
+    }
+    return phone_service_begin(&session->shell, session->state, name);
+}
+
 enum status phone_session_begin(struct phone_session *session, uint32_t stream,
                                 struct phone_state *state, struct bytes name) {
-    enum phone_session_kind kind = PHONE_SESSION_FILES;
-    if (starts_with(name, bytes_of("shell,v2"))) {
-        kind = PHONE_SESSION_SHELL_V2;
-    } else if (starts_with(name, bytes_of("shell:")) || starts_with(name, bytes_of("exec:"))) {
-        kind = PHONE_SESSION_SHELL;
-    } else if (!starts_with(name, bytes_of("sync:"))) {
-        return STATUS_NOT_FOUND;
-    }
     memset(session, 0, sizeof *session);
-    session->kind = kind;
     session->state = state;
     adb_shell_begin(&session->shell_input);
     adb_file_begin(&session->requests, ADB_FILE_REQUESTS);
-    if (kind != PHONE_SESSION_FILES) {
-        struct bytes script = after_colon(name);
-        if (script.size == 0 || phone_shell_begin(&session->shell, script) != STATUS_OK) {
-            return STATUS_NOT_FOUND; /* no interactive shell */
-        }
+    if (starts_with(name, bytes_of("sync:"))) {
+        session->kind = PHONE_SESSION_FILES;
+    } else if (begin_shell(session, name) != STATUS_OK) {
+        return STATUS_NOT_FOUND;
     }
     session->stream = stream;
     return STATUS_OK;
@@ -65,12 +75,20 @@ void phone_session_set_fault(struct phone_session *session, enum phone_fault_kin
     }
 }
 
-/* A command's input is not used by any command here; it must be well formed all the same. */
 static enum status read_shell_input(struct phone_session *session, struct bytes input) {
     struct adb_shell_piece piece;
     enum status status = STATUS_OK;
-    while (session->kind == PHONE_SESSION_SHELL_V2 && status == STATUS_OK) {
+    if (session->kind == PHONE_SESSION_SHELL) {
+        phone_shell_input(&session->shell, input);
+        return STATUS_OK;
+    }
+    while (status == STATUS_OK) {
         status = adb_shell_next(&session->shell_input, &input, &piece);
+        if (status == STATUS_OK && piece.id == ADB_SHELL_STDIN) {
+            phone_shell_input(&session->shell, piece.data);
+        } else if (status == STATUS_OK && piece.id == ADB_SHELL_CLOSE_STDIN) {
+            phone_shell_input_end(&session->shell, session->state);
+        }
     }
     return status == STATUS_MALFORMED ? STATUS_MALFORMED : STATUS_OK;
 }
@@ -91,8 +109,7 @@ static size_t fill_shell(struct phone_session *session, uint8_t *target, size_t 
     bool is_stderr = false;
     phone_shell_step(&session->shell, session->state, now_ms);
     size_t size = phone_shell_take(&session->shell, target + header, capacity - header, &is_stderr);
-    if (size == 0 &&
-        (!session->shell.is_over || session->shell.wake_ms != 0 || session->shell.is_copying)) {
+    if (size == 0 && !phone_shell_is_done(&session->shell)) {
         return 0;
     }
     if (size == 0) {
@@ -162,7 +179,7 @@ uint64_t phone_session_due_ms(const struct phone_session *session) {
         return UINT64_MAX;
     }
     uint64_t due_ms = session->ready_ms != 0 ? session->ready_ms : UINT64_MAX;
-    uint64_t wake_ms = session->shell.wake_ms;
+    uint64_t wake_ms = session->shell.wake_ms == UINT64_MAX ? 0 : session->shell.wake_ms;
     return wake_ms != 0 && (due_ms == UINT64_MAX || wake_ms > due_ms) ? wake_ms : due_ms;
 }
 
@@ -170,6 +187,10 @@ void phone_session_end(struct phone_session *session) {
     if (session->incoming != NULL) {
         phone_files_remove(session->incoming);
         session->incoming = NULL;
+    }
+    if (session->stream != 0 && session->kind != PHONE_SESSION_FILES) {
+        phone_shell_input_end(&session->shell, session->state);
+        phone_shell_drop(&session->shell);
     }
     session->stream = 0;
 }

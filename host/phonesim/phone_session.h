@@ -26,6 +26,8 @@ struct phone_session {
     bool is_ending;    /* the last byte is on its way; closed once it was acknowledged */
     bool is_dropping;  /* the connection is to break now */
     bool is_finished;  /* the peer said QUIT */
+    uint32_t dialled;  /* stream towards the host; 0: none */
+    bool has_dialled;  /* what is to be said on it has been said */
     struct phone_state *state;
     struct phone_shell shell;
     struct adb_shell_reader shell_input;

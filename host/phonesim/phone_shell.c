@@ -27,7 +27,90 @@ enum status phone_shell_begin(struct phone_shell *shell, struct bytes script) {
         memcpy(shell->script, script.data, script.size);
     }
     shell->script[script.size] = '\0';
+    shell->is_interactive = script.size == 0;
+    shell->is_over = script.size == 0;
     return STATUS_OK;
+}
+
+/* --- input --- */
+
+static void keep_line(struct phone_shell *shell, struct bytes input) {
+    for (size_t i = 0; i < input.size; i++) {
+        if (shell->line_size + 1 < sizeof shell->line) {
+            shell->line[shell->line_size++] = (char)input.data[i];
+        }
+    }
+}
+
+void phone_shell_input(struct phone_shell *shell, struct bytes input) {
+    if (shell->input == PHONE_INPUT_COUNT) {
+        uint64_t taken = input.size < shell->input_left ? input.size : shell->input_left;
+        shell->input_left -= taken;
+        shell->input = shell->input_left > 0 ? PHONE_INPUT_COUNT : PHONE_INPUT_UNUSED;
+        if (shell->input == PHONE_INPUT_UNUSED) {
+            phone_shell_print(&shell->output, "Success\n");
+        }
+    } else if (shell->input != PHONE_INPUT_UNUSED && shell->incoming != NULL) {
+        bool was_empty = shell->incoming->size == 0;
+        if (phone_files_append(shell->incoming, input) != STATUS_OK) {
+            phone_shell_print(&shell->complaint, "cat: write: No space left on device\n");
+            shell->status = 1;
+        }
+        if (was_empty && shell->input == PHONE_INPUT_ECHO) {
+            phone_files_open(&shell->cursor, shell->incoming);
+            shell->is_copying = true;
+        }
+    } else if (shell->is_interactive) {
+        keep_line(shell, input);
+    }
+}
+
+void phone_shell_input_end(struct phone_shell *shell, struct phone_state *state) {
+    shell->has_input_ended = true;
+    if (shell->input == PHONE_INPUT_FILE && shell->incoming != NULL) {
+        phone_files_publish(&state->files, shell->incoming, 0644, phone_state_wall_s());
+        shell->incoming = NULL;
+    }
+    if (shell->input == PHONE_INPUT_COUNT) {
+        phone_shell_print(&shell->output, "Failure [INSTALL_FAILED_INVALID_APK]\n");
+        shell->status = 1;
+    }
+    shell->input = PHONE_INPUT_UNUSED;
+}
+
+void phone_shell_drop(struct phone_shell *shell) {
+    if (shell->incoming != NULL) {
+        phone_files_remove(shell->incoming);
+        shell->incoming = NULL;
+    }
+}
+
+/* An interactive shell goes on with the next whole line, or with the rest at the end of input. */
+static bool take_line(struct phone_shell *shell) {
+    const char *end = memchr(shell->line, '\n', shell->line_size);
+    if (!shell->is_interactive || (end == NULL && !shell->has_input_ended) ||
+        shell->line_size == 0) {
+        return false;
+    }
+    size_t size = end != NULL ? (size_t)(end - shell->line) : shell->line_size;
+    size_t taken = end != NULL ? size + 1 : size;
+    memcpy(shell->script, shell->line, size);
+    shell->script[size] = '\0';
+    shell->line_size -= taken;
+    memmove(shell->line, shell->line + taken, shell->line_size);
+    shell->at = 0;
+    shell->is_over = false;
+    return true;
+}
+
+static bool is_waiting(const struct phone_shell *shell) {
+    return shell->wake_ms != 0 || shell->is_copying || shell->input != PHONE_INPUT_UNUSED ||
+           shell->dial_port != 0;
+}
+
+bool phone_shell_is_done(const struct phone_shell *shell) {
+    bool has_more = shell->is_interactive && (shell->line_size > 0 || !shell->has_input_ended);
+    return shell->is_over && !is_waiting(shell) && !has_more;
 }
 
 /* One simple command, taken apart. */
@@ -146,12 +229,33 @@ static void give_up(struct phone_shell *shell, const char *trouble) {
     shell->is_over = true;
 }
 
+/* `cat > FILE`: what comes in is kept there. */
+static int redirect_input(struct phone_call *call, const char *target) {
+    char path[PHONE_FILES_PATH_SIZE];
+    struct bytes name = {(const uint8_t *)target, strlen(target)};
+    phone_shell_drop(call->shell);
+    if (phone_files_normalise(name, path) == STATUS_OK &&
+        !phone_files_is_directory(&call->state->files, path)) {
+        call->shell->incoming = phone_files_create(&call->state->files, path);
+    }
+    if (call->shell->incoming == NULL) {
+        call->shell->input = PHONE_INPUT_UNUSED;
+        phone_shell_print(call->complaint, "/system/bin/sh: can't create %s\n", target);
+        return 1;
+    }
+    call->shell->input = PHONE_INPUT_FILE;
+    return 0;
+}
+
 /* Puts what a command printed into a file instead. */
 static int redirect(struct phone_call *call, const char *target, size_t from) {
     char path[PHONE_FILES_PATH_SIZE];
     struct phone_text *output = call->output;
     struct bytes content = {(const uint8_t *)output->data + from, output->size - from};
     output->size = from;
+    if (call->shell->input == PHONE_INPUT_ECHO) {
+        return redirect_input(call, target);
+    }
     if (strcmp(target, "/dev/null") == 0) {
         call->shell->is_copying = false;
         return 0;
@@ -224,8 +328,8 @@ void phone_shell_step(struct phone_shell *shell, struct phone_state *state, uint
     if (shell->wake_ms != 0 && now_ms >= shell->wake_ms) {
         shell->wake_ms = 0;
     }
-    while (!shell->is_over && shell->wake_ms == 0 && !shell->is_copying &&
-           shell->output.size == 0 && shell->complaint.size == 0) {
+    while (!is_waiting(shell) && shell->output.size == 0 && shell->complaint.size == 0 &&
+           (!shell->is_over || take_line(shell))) {
         step_once(shell, state, now_ms);
     }
 }
@@ -251,7 +355,7 @@ size_t phone_shell_take(struct phone_shell *shell, uint8_t *target, size_t capac
     size_t size = 0;
     if (shell->is_copying) {
         size = phone_files_read(&shell->cursor, target, capacity);
-        shell->is_copying = size > 0;
+        shell->is_copying = size > 0 || shell->input == PHONE_INPUT_ECHO;
     }
     return size;
 }

@@ -10,7 +10,9 @@ enum {
     PHONE_NAME_SIZE = 64,
     PHONE_VALUE_SIZE = 92,
     PHONE_LOG_LINES = 32,
-    PHONE_LOG_LINE_SIZE = 96
+    PHONE_LOG_LINE_SIZE = 96,
+    PHONE_PACKAGES_MAX = 8,
+    PHONE_REVERSES_MAX = 16
 };
 
 struct phone_setting {
@@ -33,6 +35,8 @@ struct phone_state {
     struct phone_log_line log[PHONE_LOG_LINES];
     uint32_t log_begin;
     uint32_t log_count;
+    char packages[PHONE_PACKAGES_MAX][PHONE_NAME_SIZE];    /* installed; "": free */
+    char reverses[PHONE_REVERSES_MAX][2][PHONE_NAME_SIZE]; /* here, on the host; "": free */
     struct phone_files files;
 };
 

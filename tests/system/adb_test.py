@@ -133,7 +133,8 @@ class OnePhone(AdbCase):
         self.assertTrue(any(line.endswith(" nine") and " 00000009 " in line for line in lines))
 
     def test_refuses_what_it_does_not_have(self):
-        self.assertNotEqual(0, self.adb("root")[0] or "closed" not in "".join(self.adb("root")[1:]))
+        status, _, err = self.adb("raw", "framebuffer:")
+        self.assertEqual((1, True), (status, "closed" in err))
 
     def test_ends_at_sigterm_with_status_0(self):
         self.phones.signal(signal.SIGTERM)
