@@ -8,6 +8,24 @@ import rig
 
 ADB = "/usr/bin/adb"
 
+SHORT = """[capability]
+name = short
+routing = direct, queue
+attempts = 1
+attempt_seconds = 3
+retry_on = none
+[action.nap]
+type = shell
+command = sleep 600
+timeout_seconds = 600
+"""
+
+
+def last_token(hub, serial):
+    """The token of the newest lease of this phone, as the hub's log has it."""
+    return re.findall(r"attempt_started process=\S+ .*phone=%s token=(\d+)" % serial,
+                      hub.output())[-1]
+
 
 class LeaseCase(hub_rig.HubCase):
     """A hub with phones; `lease` holds one and gives what adb needs to reach it."""
@@ -36,9 +54,7 @@ class LeaseCase(hub_rig.HubCase):
         """A running lease of this phone: its process and its token."""
         process = self.nap(seconds, phone=serial)
         self.wait_status(process, "executing")
-        found = re.findall(r"attempt_started process=\S+ .*phone=%s token=(\d+)" % serial,
-                           self.hub.output())
-        return process, found[-1]
+        return process, last_token(self.hub, serial)
 
     def open_endpoint(self, serial, token):
         answer = self.client.post("/phones/%s/adb" % serial, {"lease_token": token})
