@@ -56,7 +56,9 @@ void hash_index_remove(struct hash_index *index, uint32_t hash, uint32_t entry) 
     close_gap(index, at);
 }
 
+/* Numbers are given in a row and looked up in a row: eight neighbours share a cache line. */
 uint32_t hash_number(uint64_t number) {
-    number = (number ^ number >> 33) * 0xff51afd7ed558ccdu;
-    return (uint32_t)(number ^ number >> 29);
+    uint64_t row = number >> 3;
+    row = (row ^ row >> 33) * 0xff51afd7ed558ccdu;
+    return (uint32_t)(row ^ row >> 29) << 3 | (uint32_t)(number & 7);
 }

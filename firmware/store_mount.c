@@ -2,12 +2,22 @@
 
 #include <string.h>
 
+/* Writes only what is not empty: a table that was never used keeps costing no pages. */
+static void forget_slots(struct store *store) {
+    struct store_slot *slots = store->memory.slots;
+    for (uint32_t i = 0; i < store_slot_count(store); i++) {
+        if (slots[i].seq != 0 || slots[i].where != 0 || slots[i].bytes != 0) {
+            slots[i] = (struct store_slot){0};
+        }
+    }
+}
+
 static void forget_everything(struct store *store) {
     struct hal_flash *flash = store->flash;
     struct store_memory memory = store->memory;
     store_init(store, flash, &memory);
     memset(memory.blocks, 0, flash->block_count * sizeof memory.blocks[0]);
-    memset(memory.slots, 0, store_slot_count(store) * sizeof memory.slots[0]);
+    forget_slots(store);
     store->oldest_known = 1;
 }
 

@@ -27,6 +27,12 @@ __attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t cr
         wide = __builtin_ia32_crc32di(wide, word);
     }
     crc = (uint32_t)wide;
+    if (input.size - at >= 4) {
+        uint32_t word;
+        memcpy(&word, input.data + at, 4);
+        crc = __builtin_ia32_crc32si(crc, word);
+        at += 4;
+    }
     for (; at < input.size; at++) {
         crc = __builtin_ia32_crc32qi(crc, input.data[at]);
     }

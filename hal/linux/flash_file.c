@@ -22,24 +22,6 @@ static off_t total_bytes(const struct hal_flash *flash) {
 
 /* ---- whole reads and writes ---- */
 
-static enum status read_all(int file, off_t offset, void *target, size_t size) {
-    uint8_t *next = target;
-    while (size > 0) {
-        ssize_t count = pread(file, next, size, offset);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count <= 0) {
-            errno = count == 0 ? EIO : errno; /* shorter than it was when it was opened */
-            return STATUS_IO;
-        }
-        next += count;
-        offset += count;
-        size -= (size_t)count;
-    }
-    return STATUS_OK;
-}
-
 static enum status write_all(int file, off_t offset, const void *source, size_t size) {
     const uint8_t *next = source;
     while (size > 0) {
@@ -62,11 +44,14 @@ static enum status write_all(int file, off_t offset, const void *source, size_t 
 
 static enum status file_read(struct hal_flash *flash, uint32_t offset, void *target,
                              uint32_t size) {
-    return read_all(flash_file(flash)->file, offset, target, size);
+    struct flash_file *of = flash_file(flash);
+    return of->has_written ? read_ahead_all(of->file, offset, target, size)
+                           : read_ahead(&of->ahead, of->file, offset, target, size);
 }
 
 static enum status file_program(struct hal_flash *flash, uint32_t offset, const void *source,
                                 uint32_t size) {
+    flash_file(flash)->has_written = true;
     return write_all(flash_file(flash)->file, offset, source, size);
 }
 
@@ -183,14 +168,15 @@ static enum status open_locked(struct flash_file *flash, const char *path, int f
 static void init(struct flash_file *flash, struct flash_file_size size) {
     check(size.block_bytes > 0 && size.block_bytes % FLASH_FILE_PROGRAM_BYTES == 0);
     check((uint64_t)size.block_bytes * size.block_count < 0x80000000u);
-    *flash = (struct flash_file){
-        .base = {.ops = &file_ops,
-                 .block_bytes = size.block_bytes,
-                 .block_count = size.block_count,
-                 .program_bytes = FLASH_FILE_PROGRAM_BYTES},
-        .file = -1,
-        .event = -1,
-    };
+    flash->base = (struct hal_flash){.ops = &file_ops,
+                                     .block_bytes = size.block_bytes,
+                                     .block_count = size.block_count,
+                                     .program_bytes = FLASH_FILE_PROGRAM_BYTES};
+    flash->file = -1;
+    flash->event = -1;
+    flash->context = 0;
+    flash->is_syncing = flash->has_blocked = flash->has_written = false;
+    read_ahead_drop(&flash->ahead);
 }
 
 static enum status prepare_syncs(struct flash_file *flash) {
@@ -255,7 +241,7 @@ static enum status holds_nothing(int file, off_t size) {
     memset(blank, 0xff, sizeof blank);
     for (off_t at = 0; at < size; at += FILL_BYTES) {
         size_t count = size - at < FILL_BYTES ? (size_t)(size - at) : FILL_BYTES;
-        enum status status = read_all(file, at, bytes, count);
+        enum status status = read_ahead_all(file, at, bytes, count);
         if (status != STATUS_OK) {
             return status;
         }

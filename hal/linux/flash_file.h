@@ -11,6 +11,7 @@
 #define HAL_LINUX_FLASH_FILE_H
 
 #include "hal/flash.h"
+#include "hal/linux/read_ahead.h"
 
 enum { FLASH_FILE_PROGRAM_BYTES = 4096 }; /* the page of the kernel's cache and of most disks */
 
@@ -22,6 +23,8 @@ struct flash_file {
     int blocking_error;    /* errno of a sync that blocked; 0: it succeeded */
     bool is_syncing;
     bool has_blocked; /* the running sync has already ended, in `blocking_error` */
+    bool has_written; /* from then on reads are single ones, and see what was written */
+    struct read_ahead ahead;
 };
 
 struct flash_file_size {

@@ -3,12 +3,13 @@
  *   load_bench enqueue PROTOCOL PORT CLIENTS COUNT FIRST   jobs that are left waiting
  *   load_bench jobs PROTOCOL PORT CLIENTS SECONDS FIRST    jobs taken from end to end
  *   load_bench empty PROTOCOL PORT CLIENTS SECONDS         requests that change nothing
- *   load_bench restart PROTOCOL PORT COMMAND...            starts a server; until the first claim
+ *   load_bench restart PROTOCOL PORT STEP COMMAND...       starts a server; until its first answer
  *   load_bench disk FILE BYTES SECONDS                     pwrite and fdatasync in a loop
  *
  * PROTOCOL is http (hubd), redis, beanstalkd or postgres. FIRST is the number of the first job;
- * numbers are not to be used twice against one server. `restart` leaves the server running and
- * reports its pid. `disk` overwrites a file of 8 MiB that was written whole and synced before. */
+ * numbers are not to be used twice against one server. STEP is claim, or enqueue. `restart` leaves
+ * the server running and reports its pid. `disk` overwrites a file of 8 MiB that was written whole
+ * and synced before. */
 #include "tests/bench/load.h"
 
 #include "hal/base.h"
@@ -116,12 +117,12 @@ static pid_t start_server(char **command) {
 }
 
 /* A server that is coming up may refuse, hang up, or have nothing to hand out yet. */
-static bool claims(struct load_client *client, bool *is_connected) {
+static bool answers(struct load_client *client, enum load_step step, bool *is_connected) {
     enum load_verdict verdict = LOAD_REFUSED;
     if (!*is_connected) {
         *is_connected = load_connect(load.protocol, load.port, client);
     }
-    client->step = LOAD_CLAIM;
+    client->step = step;
     if (*is_connected && !load_ask(load.protocol, client, &verdict)) {
         close(client->socket);
         *is_connected = false;
@@ -129,16 +130,17 @@ static bool claims(struct load_client *client, bool *is_connected) {
     return *is_connected && verdict == LOAD_DONE;
 }
 
-static void restart(uint16_t port, char **command) {
+static void restart(uint16_t port, enum load_step step, char **command) {
     const struct timespec pause = {.tv_nsec = 200000};
     struct load_client *client = &load.clients[0];
+    client->number = UINT32_MAX; /* of no job that waits */
     bool is_connected = false;
     load.port = port;
     double start = report_wall_seconds();
     pid_t pid = start_server(command);
-    while (!claims(client, &is_connected)) {
+    while (!answers(client, step, &is_connected)) {
         if (report_wall_seconds() - start > RESTART_SECONDS) {
-            fprintf(stderr, "bench: no claim was served in %d s; the last answer was:\n%.500s\n",
+            fprintf(stderr, "bench: not served in %d s; the last answer was:\n%.500s\n",
                     RESTART_SECONDS, client->answer);
             break;
         }
@@ -168,8 +170,10 @@ static bool run(int argc, char **argv) {
     } else if (argc == 6 && strcmp(argv[1], "empty") == 0) {
         load.seconds = strtod(argv[5], NULL);
         drive(argv, LOAD_EMPTY, LOAD_EMPTY);
-    } else if (strcmp(argv[1], "restart") == 0) {
-        restart((uint16_t)strtoul(argv[3], NULL, 10), argv + 4);
+    } else if (argc > 5 && strcmp(argv[1], "restart") == 0) {
+        bool is_claim = strcmp(argv[4], "claim") == 0;
+        restart((uint16_t)strtoul(argv[3], NULL, 10), is_claim ? LOAD_CLAIM : LOAD_ENQUEUE,
+                argv + 5);
     } else {
         return false;
     }
