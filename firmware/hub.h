@@ -10,6 +10,7 @@
 #define FIRMWARE_HUB_H
 
 #include "boards/board.h"
+#include "firmware/budget.h"
 #include "firmware/capability.h"
 #include "firmware/hash_index.h"
 #include "firmware/item.h"
@@ -25,6 +26,9 @@ enum {
     HUB_REASON_MAX = 128,     /* bytes of a phone's reason */
     HUB_PHONE_LOST_MS = 2000, /* a lost phone is judged this much later (SPEC.md section 2) */
     HUB_LEASE_MS = 60000,     /* a lease that is not started in this time is returned */
+    HUB_AWAY_MS = 60000,      /* a worker's phone has this long to come back after a restart */
+    HUB_LABELS_BYTES = 128, /* of a set of labels as text: words with a space between them, and 0 */
+    HUB_CLAIM_MAX = 64,     /* items of one claim */
 };
 
 /* What the host says of time. */
@@ -80,11 +84,29 @@ struct hub_attempt {
     uint32_t next;
 };
 
+/* What is known of a phone's lease while it lasts. Its token, phone and stop stand in the item. */
+struct hub_lease {
+    char worker[RECORD_ID_MAX + 1];     /* external worker that holds it; "": hubd itself */
+    uint8_t claim[RECORD_DIGEST_BYTES]; /* of worker and claim_id; zeros: the claim had no id */
+    uint64_t expiry_ms;    /* monotonic; of an external worker's lease. TIMER_NEVER for hubd's */
+    uint64_t limit_ms;     /* monotonic; end of the attempt's time limit, while running */
+    uint64_t sent_ms;      /* latest `sent_ms` of its worker's calls */
+    uint64_t budget_ms;    /* milliseconds of its budgets that the running attempt has taken */
+    uint64_t budget_at_ms; /* monotonic; when it took them */
+    uint32_t once_actions; /* of the capability as it was when the attempt started */
+    uint32_t action_count;
+    uint32_t power_cycles; /* by the running attempt */
+    bool is_touched;       /* first device interaction seen, not recorded yet */
+};
+
 struct hub_phone {
     char id[RECORD_ID_MAX + 1];
     char slot[RECORD_ID_MAX + 1];
     char model[RECORD_ID_MAX + 1];
     char reason[HUB_REASON_MAX + 1];
+    char labels[HUB_LABELS_BYTES];      /* an operator gave it; durable */
+    char slot_labels[HUB_LABELS_BYTES]; /* of the place it is plugged in; told at each start */
+    struct hub_lease lease;
     uint64_t number;
     uint64_t revision;
     uint64_t gone_ms;   /* when it left or fell silent last, if it ever did */
@@ -206,11 +228,22 @@ must_check enum status hub_capability_set(struct hub *hub, const struct capabili
 
 /* ---- requests ---- */
 
+/* What to make of a request. Routing decides the lists (SPEC.md section 4):
+ *   direct  phones of one, item_count 1;  queue  neither, item_count 1
+ *   group   phones (one item each), accounts (one item each, on any eligible phone), or both of
+ *           the same length (pairs).
+ * An account may also be given for direct and queue: at most one phone works for an account at a
+ * time, whatever the process.
+ * `request->labels` is a JSON array of plain strings (no backslash) or empty: MALFORMED else.
+ * `request->concurrency_key` empty: the capability's own key counts. `item_count`, `phones` and
+ * `accounts` of the request's record are filled in here. */
 struct hub_order {
     const struct record_request *request;
     uint32_t capability;
-    const uint64_t *phones; /* phone numbers, one item each; NULL: any eligible phone */
-    uint32_t item_count;    /* at least 1 */
+    const uint64_t *phones;       /* phone numbers, one item each; NULL: any eligible phone */
+    const struct bytes *accounts; /* one for each item, 1 to RECORD_ID_MAX bytes without control
+                                     characters (MALFORMED else); NULL: none */
+    uint32_t item_count;          /* 1 to the board's items_per_request */
 };
 
 struct hub_accepted {
@@ -227,8 +260,144 @@ struct hub_accepted {
 must_check enum status hub_accept(struct hub *hub, const struct hub_order *order,
                                   struct hub_accepted *accepted);
 
+/* ---- control of a process: by its index; each is one commit group ---- */
+
 /* TERMINAL: it has ended. OK also when it was asked before. */
 must_check enum status hub_cancel(struct hub *hub, uint32_t process);
+
+/* Sets its hold, which forbids lease and start; gives leases back that have not started, and asks
+ * running items to stop: they become suspended (operator) and are not counted. TERMINAL: it has
+ * ended. OK also when it is held already; nothing is written then. */
+must_check enum status hub_suspend(struct hub *hub, uint32_t process);
+
+/* Clears the hold and makes every suspended item ready, whatever suspended it: behind the review
+ * action it waited at; once more at an action whose end is uncertain (a person orders it again);
+ * by budget: it waits until there is some. An item that is still stopping for the hold goes on as
+ * soon as it has stopped. TERMINAL. OK also when there is nothing to do; nothing is written then.
+ */
+must_check enum status hub_resume(struct hub *hub, uint32_t process);
+
+/* An operator says how an item ended that is suspended as uncertain or for review. `number` is the
+ * item's in its process; 0: all of them that wait so. TERMINAL: the process has ended; NOT_FOUND:
+ * no such item; ILLEGAL: it does not wait for that. */
+must_check enum status hub_settle(struct hub *hub, uint32_t process, uint32_t number, bool is_done);
+
+/* Starts the next generation of a process that ended PARTIAL, DEAD_LETTER or with nothing to run:
+ * failed and canceled items are superseded by new ones with fresh attempts, which begin at the
+ * first action. Clears cancel_requested, hold, a passed deadline, finished, retrying and
+ * cancel_requested times. ILLEGAL: it has not ended, or ended DONE or CANCELLED. FULL: no room for
+ * the new items or their records; AGAIN may have evicted others. */
+must_check enum status hub_retry(struct hub *hub, uint32_t process);
+
+/* By the item's number from 1 in its process. HUB_NONE: no such item. */
+uint32_t hub_item_find(const struct hub *hub, uint32_t process, uint32_t number);
+
+/* ---- why an item waits ---- */
+
+enum hub_wait {
+    HUB_WAIT_NONE,          /* it does not wait: leased, running or terminal */
+    HUB_WAIT_HELD,          /* an operator suspended the process */
+    HUB_WAIT_NOT_BEFORE,    /* for its start time */
+    HUB_WAIT_CLOCK_UNKNOWN, /* for its start time, and this hub does not know the time yet */
+    HUB_WAIT_BACKOFF,       /* for the next try */
+    HUB_WAIT_CAPABILITY,    /* its capability has no file here */
+    HUB_WAIT_CONCURRENCY,   /* others of its concurrency key run */
+    HUB_WAIT_ACCOUNT,       /* its account's phone works for another item */
+    HUB_WAIT_BUDGET,        /* the capability's budget of this hour is spent */
+    HUB_WAIT_LABELS,        /* no phone has the labels that it needs */
+    HUB_WAIT_PHONE_GONE,    /* its phone, or every eligible one, is not ready */
+    HUB_WAIT_PHONE_BUSY,    /* its phone, or every eligible one, is taken */
+    HUB_WAIT_PHONE_BUDGET,  /* its phone's budget of this hour is spent */
+    HUB_WAIT_WORKER,        /* for an external worker to claim it */
+    HUB_WAIT_TURN,          /* for items before it */
+    HUB_WAIT_OPERATOR,      /* suspended by an operator, as the next three by other reasons */
+    HUB_WAIT_REVIEW,
+    HUB_WAIT_SPENT,
+    HUB_WAIT_UNCERTAIN,
+    HUB_WAIT_COUNT
+};
+
+/* Looks at all phones: for readers, not for every transition. */
+enum hub_wait hub_item_wait(const struct hub *hub, uint32_t item);
+/* The word for `status_detail`, such as `waiting_for_phone`; "" for NONE. */
+const char *hub_wait_name(enum hub_wait wait);
+/* The wait of a process that has not ended: of its first item that waits; NONE: none does. */
+enum hub_wait hub_process_wait(const struct hub *hub, uint32_t process);
+
+/* Attempts of an item whose records were dropped: the first and the last 4 are kept. Their numbers
+ * lie between the fourth and the fourth last kept one. */
+uint32_t hub_item_dropped(const struct hub *hub, uint32_t item);
+
+/* ---- external workers: they run the items of capabilities with is_external ----
+ *
+ * A worker is known by its name (1 to RECORD_ID_MAX bytes) and by the fencing token of the lease.
+ * Leases are on phones, as hubd's own. A lease expires `lease_ms` of its capability after the
+ * claim, the start or the last renewal, and a running attempt never outlasts `attempt_ms`; what
+ * expires unstarted is returned (a delivery), what expires running is asked to stop, then forced.
+ * Such leases survive a restart of the program with their token, their time counted anew in full.
+ */
+
+struct hub_claim {
+    struct bytes worker;
+    struct bytes claim_id;        /* up to RECORD_ID_MAX bytes; empty: none */
+    const uint32_t *capabilities; /* whose items; NULL: of all that are external */
+    uint32_t capability_count;
+    uint32_t batch; /* at most so many items, 1 to HUB_CLAIM_MAX */
+};
+
+struct hub_claimed {
+    uint32_t count;
+    bool is_repeated;              /* the answer to an earlier call with this claim_id */
+    uint32_t items[HUB_CLAIM_MAX]; /* indexes; token, phone, process and number stand there */
+};
+
+/* Leases up to `batch` items, each on a free phone: all in one group. OK also with count 0. A
+ * claim_id that this worker used before returns what it still holds of that claim, and leases
+ * nothing, as long as it holds any of it. */
+must_check enum status hub_claim(struct hub *hub, const struct hub_claim *claim,
+                                 struct hub_claimed *claimed);
+
+/* Who calls about which lease. */
+struct hub_worker {
+    uint32_t item; /* index */
+    struct bytes name;
+    uint64_t token;
+    uint64_t sent_ms; /* by the worker's clock; 0: not said. BUSY: older than its last call's */
+};
+
+/* All below: STALE_LEASE: the token or the name is not the lease's, or it has no lease any more,
+ * whatever else is wrong. ILLEGAL: not in this state (leased, or running). BUSY: see above. */
+
+/* Restarts the expiry of a lease that has not started. Not a record. */
+must_check enum status hub_worker_acknowledge(struct hub *hub, const struct hub_worker *worker);
+/* The attempt begins: durable when hub_durable_seq() reaches the head. Also touches the device.
+ * OK, and nothing is written, when it runs already. */
+must_check enum status hub_worker_start(struct hub *hub, const struct hub_worker *worker);
+
+struct hub_heartbeat {
+    uint64_t expires_in_ms; /* of the lease, from now */
+    uint8_t stop;           /* enum record_stop: cancel, suspend…; NONE: go on */
+    uint8_t suspension;     /* enum record_suspension, when `stop` is SUSPEND */
+};
+
+/* Leased or running: renews the lease, never beyond the attempt's limit, never shorter; raises the
+ * progress (0 to 100; UINT32_MAX: not said). Not a record. */
+must_check enum status hub_worker_heartbeat(struct hub *hub, const struct hub_worker *worker,
+                                            uint32_t percent, struct hub_heartbeat *answer);
+/* Gives back a lease that has not started: counts as a delivery. */
+must_check enum status hub_worker_release(struct hub *hub, const struct hub_worker *worker);
+
+enum hub_retryable {
+    HUB_RETRYABLE_BY_POLICY, /* the capability's retry_on decides */
+    HUB_RETRYABLE_YES,
+    HUB_RETRYABLE_NO,
+};
+
+/* The attempt has ended, or has stopped: `end` as for hub_attempt_end(). A failure that its worker
+ * reports is known: it never makes an item uncertain. */
+must_check enum status hub_worker_end(struct hub *hub, const struct hub_worker *worker,
+                                      const struct record_attempt *end,
+                                      enum hub_retryable retryable);
 
 /* HUB_NONE: unknown or evicted. */
 uint32_t hub_process_find(const struct hub *hub, uint64_t number);
@@ -236,6 +405,12 @@ uint32_t hub_process_find(const struct hub *hub, uint64_t number);
 /* ---- phones ---- */
 
 uint32_t hub_phone_find(const struct hub *hub, struct bytes id);
+/* Labels an operator gave (durable), and those of its slot (until the program ends): words of
+ * a-z, A-Z, 0-9 and `_.:-` with one space between them, less than HUB_LABELS_BYTES. MALFORMED. */
+must_check enum status hub_phone_label(struct hub *hub, uint32_t phone, struct bytes labels);
+must_check enum status hub_phone_slot_label(struct hub *hub, uint32_t phone, struct bytes labels);
+/* What one phone may be used in an hour; zeros: without limit. For all phones of this hub. */
+void hub_phone_budget(struct hub *hub, const struct budget_limit *limit);
 /* By its number, which is never reused. */
 uint32_t hub_phone_by_number(const struct hub *hub, uint64_t number);
 /* A phone has said who it is: finds or makes its row. `id` is valid UTF-8; slot and model are cut
@@ -255,7 +430,8 @@ struct hub_start {
     uint32_t attempt;
     uint32_t actions_done;
     uint64_t token;
-    uint64_t process; /* number */
+    uint64_t actions_digest; /* of the action list that this attempt must follow to its end */
+    uint64_t process;        /* number */
     uint32_t item_number;
 };
 
@@ -264,7 +440,10 @@ bool hub_next_start(struct hub *hub, struct hub_start *start);
 /* A phone whose attempt is asked to stop, told once; false: none. */
 bool hub_next_stop(struct hub *hub, uint32_t *phone);
 
-/* The four below refuse a token that is not the phone's current one: STALE_LEASE. */
+/* Those below refuse a token that is not the phone's current one: STALE_LEASE. */
+
+/* The attempt is about to touch its phone: the time of the first call of an item is its
+ * first_device, exactly and durably. */
 must_check enum status hub_attempt_touched(struct hub *hub, uint32_t phone, uint64_t token);
 must_check enum status hub_attempt_progress(struct hub *hub, uint32_t phone, uint64_t token,
                                             uint32_t step, uint32_t percent);
@@ -274,6 +453,14 @@ must_check enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_
                                         const struct record_attempt *so_far);
 /* What the newest recorded attempt of an item found, in the hub's read buffer. NOT_FOUND. */
 must_check enum status hub_attempt_findings(struct hub *hub, uint32_t item, struct bytes *result);
+/* The executor has reached a review action, the first that is not done: it is recorded as done
+ * with what `so_far` holds, and the attempt is asked to stop. The item becomes suspended (review)
+ * and goes on behind it when it is resumed. */
+must_check enum status hub_attempt_review(struct hub *hub, uint32_t phone, uint64_t token,
+                                          const struct record_attempt *so_far);
+/* To be asked before the phone's port power is cut for this attempt. FULL: the budget of this hour
+ * is spent; the attempt has been asked to stop and will be suspended (budget). */
+must_check enum status hub_attempt_power_cycle(struct hub *hub, uint32_t phone, uint64_t token);
 /* The attempt has ended, or has stopped. `end` names outcome, error and result; its times, phone
  * and actions are filled in here. A text that is not valid or too long for a record is left out. */
 must_check enum status hub_attempt_end(struct hub *hub, uint32_t phone, uint64_t token,
