@@ -6,38 +6,14 @@ has one. `met` compares with the goal, whatever it is.
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 
-OUT = "build/gcc/bin"
-RUNS = 5
+import speed
+from rows import RUNS, row, run, several
+
 UPDATES = 50000
-
-
-def run(*arguments, cwd=None):
-    """The `name value` lines of a bench program."""
-    path = os.path.abspath(os.path.join(OUT, arguments[0]))
-    text = subprocess.run([path, *map(str, arguments[1:])], cwd=cwd, check=True,
-                          stdout=subprocess.PIPE, timeout=300).stdout.decode()
-    return {name: float(value) for name, value in (line.split() for line in text.splitlines())}
-
-
-def several(runs, measure):
-    """name -> (median, min, max) over several runs; `measure` gets the number of the run."""
-    results = [measure(number) for number in range(runs)]
-    return {name: (statistics.median(result[name] for result in results),
-                   min(result[name] for result in results),
-                   max(result[name] for result in results)) for name in results[0]}
-
-
-def row(name, what, ours, unit, goal, runs, peer=None, peer_value=None):
-    value, low, high = ours
-    return {"row": name, "what": what, "ours": round(value, 4), "unit": unit, "peer": peer,
-            "peer_value": None if peer_value is None else round(peer_value, 4),
-            "ratio": round(value / peer_value, 4) if peer_value else None, "goal": "<= %g" % goal,
-            "met": value <= goal, "runs": runs, "min": round(low, 4), "max": round(high, 4)}
 
 
 def p7():
@@ -96,7 +72,7 @@ def p9():
                 1)]
 
 
-ROWS = {"P7": p7, "P8": p8, "P9": p9}
+ROWS = {**speed.ROWS, "P7": p7, "P8": p8, "P9": p9}
 
 
 def main():
@@ -105,11 +81,11 @@ def main():
     if unknown:
         sys.exit("bench: there is no row %s; there are %s" % (unknown[0], ", ".join(sorted(ROWS))))
     rows = [one for name in wanted for one in ROWS[name]()]
-    print("%-4s %-62s %10s %-7s %-9s %-5s %10s %10s  %s" % (
+    print("%-4s %-66s %10s %-8s %-10s %-4s %10s %10s  %s" % (
         "row", "what", "ours", "unit", "goal", "met", "min", "max", "peer"))
     for one in rows:
-        peer = "" if one["peer_value"] is None else "%s: %g" % (one["peer"], one["peer_value"])
-        print("%-4s %-62s %10.4g %-7s %-9s %-5s %10.4g %10.4g  %s" % (
+        peer = "" if one["peer_value"] is None else "%s: %.5g" % (one["peer"], one["peer_value"])
+        print("%-4s %-66s %10.5g %-8s %-10s %-4s %10.5g %10.5g  %s" % (
             one["row"], one["what"], one["ours"], one["unit"], one["goal"],
             "yes" if one["met"] else "no", one["min"], one["max"], peer))
     with open("build/bench.json", "w", encoding="utf-8") as file:

@@ -1,12 +1,13 @@
 /* load_bench.c - rows P1 to P3: drives hubd and its peers, and says what the disk can do at most.
  *
- *   load_bench enqueue PROTOCOL PORT CLIENTS COUNT FIRST   jobs that are left waiting
- *   load_bench jobs PROTOCOL PORT CLIENTS SECONDS FIRST    jobs taken from end to end
- *   load_bench empty PROTOCOL PORT CLIENTS SECONDS         requests that change nothing
+ *   load_bench enqueue PROTOCOL PORT CLIENTS AMOUNT FIRST  jobs that are left waiting
+ *   load_bench jobs PROTOCOL PORT CLIENTS AMOUNT FIRST     jobs taken from end to end
+ *   load_bench empty PROTOCOL PORT CLIENTS AMOUNT FIRST    requests that change nothing
  *   load_bench restart PROTOCOL PORT STEP COMMAND...       starts a server; until its first answer
  *   load_bench disk FILE BYTES SECONDS                     pwrite and fdatasync in a loop
  *
- * PROTOCOL is http (hubd), redis, beanstalkd or postgres. FIRST is the number of the first job;
+ * PROTOCOL is http (hubd), redis, beanstalkd or postgres. AMOUNT is a number of jobs, or seconds
+ * with an s behind it. FIRST is the number of the first job;
  * numbers are not to be used twice against one server. STEP is claim, or enqueue. `restart` leaves
  * the server running and reports its pid. `disk` overwrites a file of 8 MiB that was written whole
  * and synced before. */
@@ -33,8 +34,12 @@ static double quantile(double share) {
 }
 
 static void drive(char **argv, enum load_step first, enum load_step last) {
+    bool is_time = strchr(argv[5], 's') != NULL;
     load.port = (uint16_t)strtoul(argv[3], NULL, 10);
     load.client_count = (uint32_t)strtoul(argv[4], NULL, 10);
+    load.seconds = strtod(argv[5], NULL);
+    load.job_count = is_time ? 0 : (uint32_t)strtoul(argv[5], NULL, 10);
+    load.first_number = (uint32_t)strtoul(argv[6], NULL, 10);
     load.first_step = first;
     load.last_step = last;
     load_run(&load);
@@ -160,15 +165,10 @@ static bool run(int argc, char **argv) {
         return false;
     }
     if (argc == 7 && strcmp(argv[1], "enqueue") == 0) {
-        load.job_count = (uint32_t)strtoul(argv[5], NULL, 10);
-        load.first_number = (uint32_t)strtoul(argv[6], NULL, 10);
         drive(argv, LOAD_ENQUEUE, LOAD_ENQUEUE);
     } else if (argc == 7 && strcmp(argv[1], "jobs") == 0) {
-        load.seconds = strtod(argv[5], NULL);
-        load.first_number = (uint32_t)strtoul(argv[6], NULL, 10);
         drive(argv, LOAD_ENQUEUE, LOAD_COMPLETE);
-    } else if (argc == 6 && strcmp(argv[1], "empty") == 0) {
-        load.seconds = strtod(argv[5], NULL);
+    } else if (argc == 7 && strcmp(argv[1], "empty") == 0) {
         drive(argv, LOAD_EMPTY, LOAD_EMPTY);
     } else if (argc > 5 && strcmp(argv[1], "restart") == 0) {
         bool is_claim = strcmp(argv[4], "claim") == 0;

@@ -2,6 +2,8 @@
 directory of its own on one disk. Whatever is started is ended by its process id."""
 
 import glob
+import http.client
+import json
 import os
 import pwd
 import shutil
@@ -21,7 +23,9 @@ name = bench
 routing = queue, direct
 attempts = 3
 attempt_seconds = 600
-worker = external
+[action.do]
+type = shell
+command = true
 """
 HUB = """[hub]
 id = bench-hub
@@ -34,6 +38,23 @@ listen = tcp:127.0.0.1:%(port)d
 token_file = %(dir)s/tokens
 [capabilities]
 dir = %(dir)s/capabilities
+"""
+UPSTREAM = """[api]
+listen = tcp:127.0.0.1:%(port)d
+token_file = %(dir)s/tokens
+[sync]
+listen = tcp:127.0.0.1:%(sync)d
+ca = %(dir)s/certs/ca.crt
+cert = %(dir)s/certs/server.crt
+key = %(dir)s/certs/server.key
+[store]
+sqlite = %(dir)s/fleet.db
+"""
+LINK = """[upstream]
+url = https://127.0.0.1:%(sync)d
+ca = %(dir)s/certs/ca.crt
+cert = %(dir)s/certs/%(hub)s.crt
+key = %(dir)s/certs/%(hub)s.key
 """
 
 
@@ -130,6 +151,22 @@ class Server:
                     return int(line.split()[1])
         raise KeyError(field)
 
+    def usage(self):
+        """Nanoseconds of CPU time, and how often it was woken up."""
+        with open("/proc/%d/schedstat" % self.pid, encoding="ascii") as file:
+            nanoseconds = int(file.read().split()[0])
+        return nanoseconds, self.status("voluntary_ctxt_switches")
+
+    def get(self, path):
+        """Status and body of GET, for the servers that speak HTTP."""
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            client.request("GET", path, headers={"Authorization": "Bearer bench-secret"})
+            answer = client.getresponse()
+            return answer.status, answer.read()
+        finally:
+            client.close()
+
 
 class Hubd(Server):
     name = "hubd"
@@ -162,6 +199,17 @@ class Hubd(Server):
                 file.write(content)
         os.chmod(self.folder + "/tokens", 0o600)
 
+    def has_workers(self):
+        """Whether this hubd hands out work to external workers."""
+        status, _ = self.get("/api/internal/jobs/queue?worker=probe&batch=1&types=none")
+        return status != 404
+
+    def wait_for_phones(self, count):
+        def are_ready():
+            phones = json.loads(self.get("/phones")[1])["phones"]
+            return sum(phone["state"] == "ready" for phone in phones) >= count
+        rig.wait_until(are_ready, 60, "%d phones are ready" % count)
+
     def command(self):
         return [rig.program("hubd"), "--config", self.folder + "/hub.ini", "--log-level", "warn"]
 
@@ -171,6 +219,32 @@ class Hubd(Server):
             self.phones.terminate()
             self.phones.wait(30)
             self.phones = None
+
+
+class Upstreamd(Server):
+    name = "upstreamd"
+
+    def prepare(self):
+        self.sync_port = rig.free_ports()
+        subprocess.run(["bash", os.path.join(rig.ROOT, "scripts", "demo-certs.sh"),
+                        self.folder + "/certs", "2", "bench-hub"], check=True,
+                       stdout=subprocess.DEVNULL)
+        values = {"dir": self.folder, "port": self.port, "sync": self.sync_port}
+        with open(self.folder + "/upstreamd.ini", "w", encoding="utf-8") as file:
+            file.write(UPSTREAM % values)
+        with open(self.folder + "/tokens", "w", encoding="utf-8") as file:
+            file.write(TOKENS)
+        os.chmod(self.folder + "/tokens", 0o600)
+
+    def link(self, hub):
+        """What a hub's configuration says to reach it."""
+        return LINK % {"dir": self.folder, "sync": self.sync_port, "hub": hub}
+
+    def wait_for_hub(self, hub):
+        rig.wait_until(lambda: hub.encode() in self.get("/hubs")[1], 30, "the hub is known")
+
+    def command(self):
+        return [rig.program("upstreamd"), "--config", self.folder + "/upstreamd.ini"]
 
 
 class Redis(Server):

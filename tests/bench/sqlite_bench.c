@@ -1,9 +1,13 @@
-/* sqlite_bench.c - SQLite beside rows P7 and P8: the same 2,000 objects and updates, WAL mode.
+/* sqlite_bench.c - SQLite beside rows P1, P7 and P8, WAL mode. P7 and P8: the same 2,000 objects
+ * and updates. P1: in process, without server or clients, GROUP jobs go through their four steps
+ * together, each step of all of them one durable commit: the most that group commit can give.
  *
+ *   sqlite_bench jobs GROUP SECONDS      in the working directory
  *   sqlite_bench write GROUP UPDATES     in the working directory; bytes handed to write()
  *   sqlite_bench recover UPDATES         CPU time until the first answer on an unclean copy
  *
- * Syncs are off while writing: they change neither the bytes nor what a recovery must read. */
+ * Syncs are off in `write` and `recover`: they change neither the bytes nor what a recovery must
+ * read. */
 #include "tests/bench/report.h"
 
 #include <sqlite3.h>
@@ -154,8 +158,70 @@ static void measure_recovery(uint32_t updates) {
     sqlite3_close(db);
 }
 
+/* ---- jobs ---- */
+
+static const char *const job_steps[] = {
+    "INSERT INTO jobs (id, payload) VALUES (?1, ?2)",
+    "UPDATE jobs SET state = 1, attempt = attempt + 1, owner = 'worker', lease_until = ?1 WHERE "
+    "id = (SELECT id FROM jobs WHERE state = 0 ORDER BY id LIMIT 1)",
+    "UPDATE jobs SET state = 2, lease_until = ?1 WHERE id = ?1",
+    "UPDATE jobs SET state = 3 WHERE id = ?1",
+};
+enum { JOB_STEPS = sizeof job_steps / sizeof job_steps[0] };
+
+static void take_step(sqlite3_stmt *statement, sqlite3_int64 first, uint32_t group) {
+    static const char payload[] = "{\"package\":\"com.example.app\",\"apk\":\"app-1.2.3.apk\"}";
+    run("BEGIN IMMEDIATE");
+    for (uint32_t i = 0; i < group; i++) {
+        sqlite3_bind_int64(statement, 1, first + i);
+        if (sqlite3_bind_parameter_count(statement) > 1) {
+            sqlite3_bind_text(statement, 2, payload, -1, SQLITE_STATIC);
+        }
+        if (sqlite3_step(statement) != SQLITE_DONE) {
+            fail("a job");
+        }
+        sqlite3_reset(statement);
+    }
+    run("COMMIT");
+}
+
+static void measure_jobs(uint32_t group, double seconds) {
+    sqlite3_stmt *statements[JOB_STEPS];
+    remove("jobs.db");
+    remove("jobs.db-wal");
+    remove("jobs.db-shm");
+    if (sqlite3_open("jobs.db", &db) != SQLITE_OK) {
+        fail("opening");
+    }
+    run("PRAGMA journal_mode = WAL");
+    run("PRAGMA synchronous = FULL");
+    run("CREATE TABLE jobs (id INTEGER PRIMARY KEY, state INT DEFAULT 0, attempt INT DEFAULT 0, "
+        "lease_until INT, owner TEXT, payload TEXT)");
+    run("CREATE INDEX waiting ON jobs (id) WHERE state = 0");
+    for (int i = 0; i < JOB_STEPS; i++) {
+        if (sqlite3_prepare_v2(db, job_steps[i], -1, &statements[i], NULL) != SQLITE_OK) {
+            fail("preparing");
+        }
+    }
+    double start = report_wall_seconds();
+    sqlite3_int64 done = 0;
+    while (report_wall_seconds() - start < seconds) {
+        for (int i = 0; i < JOB_STEPS; i++) {
+            take_step(statements[i], done, group);
+        }
+        done += group;
+    }
+    report("per_second", (double)done / (report_wall_seconds() - start));
+    for (int i = 0; i < JOB_STEPS; i++) {
+        sqlite3_finalize(statements[i]);
+    }
+    sqlite3_close(db);
+}
+
 int main(int argc, char **argv) {
-    if (argc == 4 && strcmp(argv[1], "write") == 0) {
+    if (argc == 4 && strcmp(argv[1], "jobs") == 0) {
+        measure_jobs((uint32_t)strtoul(argv[2], NULL, 10), strtod(argv[3], NULL));
+    } else if (argc == 4 && strcmp(argv[1], "write") == 0) {
         measure_writes((uint32_t)strtoul(argv[2], NULL, 10), (uint32_t)strtoul(argv[3], NULL, 10));
     } else if (argc == 3 && strcmp(argv[1], "recover") == 0) {
         measure_recovery((uint32_t)strtoul(argv[2], NULL, 10));
