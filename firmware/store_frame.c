@@ -81,7 +81,8 @@ enum status store_get_header(const uint8_t source[STORE_HEADER_BYTES],
     memcpy(found.acked_chain, source + 104, STORE_CHAIN_BYTES);
     if (found.sequence == 0 || found.sequence > STORE_SEQ_MAX || found.next_seq == 0 ||
         found.next_seq > STORE_SEQ_MAX || found.acked_seq >= found.next_seq ||
-        found.suspect_seq >= found.next_seq || found.previous_sequence >= found.sequence) {
+        found.suspect_seq >= found.next_seq || found.previous_sequence >= found.sequence ||
+        found.oldest_sequence > found.sequence) {
         return STATUS_MALFORMED;
     }
     *header = found;

@@ -4,6 +4,7 @@
 #include "hal/linux/random.h"
 #include "host/hubctl/record_text.h"
 #include "host/hubctl/store_check.h"
+#include "host/hubctl/store_stats.h"
 #include "host/hubctl/text.h"
 #include "host/shared/config.h"
 #include "host/shared/json_write.h"
@@ -128,102 +129,19 @@ static int run_check(struct command_line *line) {
 
 /* ---- stats ---- */
 
-struct wear {
-    uint32_t used, least, most;
-};
-
-static struct wear find_wear(const struct store *store) {
-    struct wear wear = {.least = UINT32_MAX};
-    for (uint32_t b = 0; b < store->flash->block_count; b++) {
-        const struct store_block *block = &store->memory.blocks[b];
-        wear.used += block->state == STORE_BLOCK_USED;
-        wear.least = block->erase_count < wear.least ? block->erase_count : wear.least;
-        wear.most = block->erase_count > wear.most ? block->erase_count : wear.most;
-    }
-    return wear;
-}
-
-static uint64_t count_objects(const struct store *store, uint8_t kind) {
-    uint64_t count = 0;
-    for (uint32_t i = 0; i < store->memory.slot_counts[kind]; i++) {
-        count += store_slot(store, (struct store_key){kind, i})->seq != 0;
-    }
-    return count;
-}
-
-static void write_id(const struct store *store, char text[2 * STORE_ID_BYTES + 1]) {
-    for (size_t i = 0; i < STORE_ID_BYTES; i++) {
-        snprintf(text + 2 * i, 3, "%02x", store->id[i]);
-    }
-}
-
-static void add_number(struct json_writer *writer, bool is_json, const char *name, uint64_t value) {
-    char text[24];
-    if (is_json) {
-        json_write_uint(writer, name, value);
-        return;
-    }
-    snprintf(text, sizeof text, "%" PRIu64, value);
-    table_add_text(command_table(), name);
-    table_add_text(command_table(), text);
-}
-
-static void add_stats(struct json_writer *writer, bool is_json) {
-    const struct store *store = &file.store;
-    struct wear wear = find_wear(store);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } rows[] = {
-        {"epoch", store->epoch},
-        {"block_bytes", store->flash->block_bytes},
-        {"blocks", store->flash->block_count},
-        {"blocks_used", wear.used},
-        {"blocks_free", store->free_count},
-        {"erases_least", wear.least},
-        {"erases_most", wear.most},
-        {"live_bytes", store->live_bytes},
-        {"total_bytes", (uint64_t)store->flash->block_bytes * store->flash->block_count},
-        {"head_seq", store->head_seq},
-        {"acknowledged_seq", store->acked_seq},
-        {"suspect_seq", store->suspect_seq},
-        {"torn_frames", store->stats.torn_frames},
-        {"rotten_frames", store->stats.rotten_frames},
-        {"lost_blocks", store->stats.lost_blocks},
-        {"lost_sequences", store->stats.lost_sequences},
-    };
-    for (size_t i = 0; i < array_count(rows); i++) {
-        add_number(writer, is_json, rows[i].name, rows[i].value);
-    }
-    for (unsigned kind = 0; kind < STORE_KINDS; kind++) {
-        char name[32];
-        snprintf(name, sizeof name, "objects_%s", record_text_kind(kind));
-        add_number(writer, is_json, name, count_objects(store, (uint8_t)kind));
-    }
-}
-
 static int run_stats(struct command_line *line) {
-    static const char *const heads[] = {"STORE", "VALUE"};
     static char json[JSON_BYTES];
-    char id[2 * STORE_ID_BYTES + 1];
     struct json_writer writer;
     int code = open_store(line);
     if (code != COMMAND_DONE) {
         return code;
     }
-    write_id(&file.store, id);
-    json_write_init(&writer, json, sizeof json);
-    json_write_begin_object(&writer, NULL);
-    json_write_string(&writer, "store_id", id);
-    table_begin(command_table(), heads, array_count(heads));
-    table_add_text(command_table(), "store_id");
-    table_add_text(command_table(), id);
-    add_stats(&writer, line->is_json);
-    json_write_end_object(&writer);
     if (line->is_json) {
+        json_write_init(&writer, json, sizeof json);
+        store_stats_write(&file.store, &writer);
         print_json(&writer);
     } else {
-        table_end(command_table());
+        store_stats_print(&file.store);
     }
     store_file_close(&file);
     return COMMAND_DONE;
@@ -414,7 +332,9 @@ static const struct command commands[] = {
     {.name = "store stats",
      .usage = "FILE [--board NAME]",
      .about = "Show what a store file holds: numbers, fill, wear",
-     .more = "Only reads.\n",
+     .more = "Only reads. bytes_programmed is what the erase counts of the blocks amount to;\n"
+             "amplification_percent compares it with all records ever written, taken to be as\n"
+             "large as the live ones are on average. Then how many blocks were erased how often.\n",
      .options = board_options,
      .option_count = array_count(board_options),
      .operands_min = 1,

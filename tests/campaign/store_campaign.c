@@ -1,8 +1,10 @@
 /* store_campaign - loses power on the record store, by the million and on all cores.
  *
- *     store_campaign [--cuts N] [--seconds N] [--jobs N]     everything, then random lives until N
- *                                                             distinct cuts were looked at
- *     store_campaign ID…                                      exactly these cuts again
+ *     store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1]
+ *         everything, then random lives until N distinct cuts were looked at; --stop: ends with
+ *         the first failure
+ *     store_campaign ID…
+ *         exactly these cuts again
  *
  * One line for each workload and device; the last line counts, `N passed, N failed`. A failure
  * prints what is wrong and an id. */
@@ -69,6 +71,7 @@ static struct job jobs[JOBS_MAX];
 static uint32_t job_count;
 static uint64_t wanted_cuts = 1000000;
 static uint32_t wanted_seconds = 600;
+static bool stops; /* at the first failure */
 static time_t began;
 
 /* ---- counting what is distinct ---- */
@@ -199,7 +202,8 @@ static void run_lives(uint32_t first_job) {
 
 static void work(void) {
     uint32_t lives = job_count - RIG_DEVICES;
-    for (uint32_t i; (i = __atomic_fetch_add(&board->next_job, 1, __ATOMIC_RELAXED)) < lives;) {
+    for (uint32_t i; (i = __atomic_fetch_add(&board->next_job, 1, __ATOMIC_RELAXED)) < lives &&
+                     !(stops && board->has_failed);) {
         run_job(i);
     }
     run_lives(lives);
@@ -265,16 +269,20 @@ static void print_result(const struct job *job, const struct result *result) {
 static int print_all(double seconds) {
     uint32_t failed = 0;
     uint32_t passed = 0;
+    uint64_t cases = 0;
     for (uint32_t i = 0; i < job_count; i++) {
         const struct result *result = &board->results[i];
-        print_result(&jobs[i], result);
+        if (result->has_ended || result->failure[0] != '\0' || !stops) {
+            print_result(&jobs[i], result);
+        }
         failed += result->failure[0] != '\0' || !result->has_ended;
         passed += result->failure[0] == '\0' && result->has_ended;
+        cases += result->done;
     }
     bool is_enough = board->seen_count >= wanted_cuts;
-    printf("%llu distinct cuts, of %llu wanted, in %.0f s\n", (unsigned long long)board->seen_count,
-           (unsigned long long)wanted_cuts, seconds);
-    printf("note: %llu distinct power cuts\n", (unsigned long long)board->seen_count);
+    printf("%llu cases in %.0f s\n", (unsigned long long)cases, seconds);
+    printf("note: the store: %llu distinct power cuts, of %llu wanted\n",
+           (unsigned long long)board->seen_count, (unsigned long long)wanted_cuts);
     failed += !is_enough && failed == 0;
     printf("%u passed, %u failed\n", (unsigned)passed, (unsigned)failed);
     return failed > 0;
@@ -322,10 +330,13 @@ int main(int argc, char **argv) {
             wanted_cuts = number;
         } else if (strcmp(argv[at], "--seconds") == 0) {
             wanted_seconds = (uint32_t)number;
+        } else if (strcmp(argv[at], "--stop") == 0) {
+            stops = number != 0;
         } else if (strcmp(argv[at], "--jobs") == 0 && number > 0 && number <= PROCESSES_MAX) {
             processes = (uint32_t)number;
         } else {
-            fprintf(stderr, "store_campaign [--cuts N] [--seconds N] [--jobs N] [ID…]\n");
+            fprintf(stderr,
+                    "store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1] [ID…]\n");
             return 2;
         }
     }

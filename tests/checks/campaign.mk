@@ -15,3 +15,8 @@ check-campaign: check-gcc
 	$(STEP) $(MAKE) campaign
 .SECONDARY: $(call obj,$(CAMPAIGN_SOURCES))
 .PHONY: campaign check-campaign
+
+## Plant one bug at a time in the record store and see it caught; T=text plants some
+planted-store: $(OUT)/bin/store_campaign $(BIN)/unit
+	@python3 tests/checks/planted_store.py $(if $(T),'$(T)')
+.PHONY: planted-store

@@ -162,6 +162,41 @@ static void notices_a_lost_a_stale_and_a_swapped_block(void **state) {
     }
 }
 
+/* Two stores that went on differently from one state: every checksum of a block of the other one
+ * is right, and only the chain of hashes tells. */
+static void notices_a_block_of_another_history(void **state) {
+    (void)state;
+    static uint8_t images[2][RIG_BYTES_MAX];
+    static struct rig before;
+    uint32_t size = rig_geometries[STORE_CASE_PAGES].block_bytes;
+    uint32_t count = rig_geometries[STORE_CASE_PAGES].block_count;
+    store_case_start(STORE_CASE_PAGES);
+    store_case_commit_many(20);
+    memcpy(&before, rig, sizeof before);
+    for (size_t history = 0; history < 2; history++) {
+        memcpy(rig, &before, sizeof before);
+        for (uint32_t i = 0; i < 40; i++) {
+            store_case_put(store_case_process, history == 0 ? "one way" : "another");
+            store_case_make_durable();
+        }
+        memcpy(images[history], rig->cells, sizeof images[history]);
+    }
+    uint32_t spliced = 0;
+    for (uint32_t b = 0; b < count; b++) {
+        uint8_t *block = images[0] + (size_t)b * size;
+        const uint8_t *other = images[1] + (size_t)b * size;
+        if (memcmp(block, other, size) != 0) {
+            memcpy(rig->cells, images[0], sizeof images[0]);
+            memcpy(rig->cells + (size_t)b * size, other, size);
+            sim_flash_adopt(&rig->flash);
+            assert_int_equal(store_mount(&rig->store), STATUS_OK);
+            assert_true(rig->store.stats.rotten_frames > 0);
+            spliced += 1;
+        }
+    }
+    assert_true(spliced >= 3);
+}
+
 static void remembers_rot_after_it_was_cleaned_away(void **state) {
     (void)state;
     store_case_start(STORE_CASE_PAGES);
@@ -223,6 +258,7 @@ int firmware_store_fault_tests(void) {
         cmocka_unit_test(finds_every_flipped_byte_of_an_image),
         cmocka_unit_test(finds_every_flipped_bit_of_the_headers),
         cmocka_unit_test(notices_a_lost_a_stale_and_a_swapped_block),
+        cmocka_unit_test(notices_a_block_of_another_history),
         cmocka_unit_test(remembers_rot_after_it_was_cleaned_away),
         cmocka_unit_test(drops_a_torn_tail_once_and_for_all),
     };

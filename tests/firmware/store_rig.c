@@ -124,6 +124,9 @@ enum status store_rig_commit(struct rig *rig) {
                       STORE_CHAIN_BYTES) != 0) {
         store_rig_wrong(rig, "the chain hash of a commit is wrong");
     }
+    if (rig->store.durable_seq > rig->durable_seq && !rig->flash.is_off) {
+        store_rig_wrong(rig, "a commit is durable before its sync has ended");
+    }
     return status;
 }
 

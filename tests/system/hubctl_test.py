@@ -4,10 +4,12 @@ import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 
 import hub_rig
 import rig
+import store_reader
 
 
 class HubctlCase(hub_rig.HubCase):
@@ -256,6 +258,88 @@ class Store(HubctlCase):
         found = json.loads(self.offline("--json", "store", "check", path)[1])
         self.assertFalse(found["ok"])
         self.assertTrue(found["problems"])
+
+    def damaged(self, content, change):
+        """What check, stats and dump say of an image that a change was made to."""
+        image = bytearray(content)
+        change(image)
+        path = self.path("damaged.store")
+        with open(path, "wb") as file:
+            file.write(image)
+        check = self.offline("--json", "store", "check", path)
+        stats = self.offline("--json", "store", "stats", path)
+        dump = self.offline("--json", "store", "dump", path)
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), image)
+        return check, stats, dump
+
+    def test_check_stats_and_dump_tell_what_is_left_of_a_damaged_store(self):
+        with open(self.filled_store(), "rb") as file:
+            content = file.read()
+        block = json.loads(self.offline("--json", "store", "stats", self.path("hub.store"))[1])
+        size = block["block_bytes"]
+        records = len(self.offline("store", "dump", self.path("hub.store"))[1].splitlines())
+        used = [at for at in range(0, len(content), size) if content[at:at + 4] == b"HUBD"]
+        self.assertGreater(len(used), 1)  # format takes one, the hub's first commit another
+        middle = content.index(b"maintenance")
+
+        def flip_header(image):
+            image[used[-1] + 8] ^= 1
+
+        def flip_record(image):
+            image[middle] ^= 0x80
+
+        def clear_page(image):
+            start = middle // 4096 * 4096
+            image[start:start + 4096] = bytes(4096)
+
+        def swap_blocks(image):
+            first, last = used[0], used[-1]
+            image[first:first + size], image[last:last + size] = \
+                content[last:last + size], content[first:first + size]
+
+        for change in (flip_record, clear_page):
+            (code, out, _), (_, stats, _), (dump_code, dump, err) = self.damaged(content, change)
+            found = json.loads(out)
+            self.assertEqual(code, 1, change)
+            self.assertFalse(found["ok"])
+            self.assertTrue(any("block" in problem for problem in found["problems"]), found)
+            stats = json.loads(stats)
+            self.assertGreater(stats["rotten_frames"] + stats["lost_blocks"]
+                               + stats["lost_sequences"], 0)
+            self.assertEqual(dump_code, 1)
+            self.assertIn("cannot be read", err)
+            self.assertLess(len(dump.splitlines()), records)
+        for change in (flip_header, swap_blocks):
+            (code, out, err), _, (_, dump, _) = self.damaged(content, change)
+            self.assertTrue(code == 0 or out + err != "", change)
+            self.assertLess(len(dump.splitlines()), records)
+
+    def test_stats_show_fill_and_wear(self):
+        path = self.filled_store()
+        stats = json.loads(self.offline("--json", "store", "stats", path)[1])
+        self.assertEqual(sum(bar["blocks"] for bar in stats["wear"]), stats["blocks"])
+        self.assertGreater(stats["amplification_percent"], 0)
+        self.assertGreaterEqual(stats["erases"], stats["blocks_used"])
+        out = self.offline("store", "stats", path)[1]
+        self.assertIn("blocks by how often they were erased", out)
+        self.assertRegex(out, r"(?m)^ +\d+ \|#+ \d+$")
+
+    def test_a_store_cut_short_or_of_a_newer_format_is_refused(self):
+        with open(self.filled_store(), "rb") as file:
+            content = file.read()
+        code, _, err = self.offline("store", "check", self.write("short", content[:-4096]))
+        self.assertEqual(code, 1)
+        self.assertIn("not one of this size", err)
+        newer = bytearray(content)
+        for at in range(0, len(newer), 4096):
+            if newer[at:at + 4] == b"HUBD":
+                newer[at + 4] = 99
+                newer[at + 124:at + 128] = struct.pack(
+                    "<I", store_reader.crc32c(0, bytes(newer[at:at + 124])))
+        code, _, err = self.offline("store", "check", self.write("newer", bytes(newer)))
+        self.assertEqual(code, 1)
+        self.assertIn("a newer format", err)
 
     def test_format_makes_a_store_a_hub_takes_and_spares_what_is_there(self):
         path = self.path("hub.store")
