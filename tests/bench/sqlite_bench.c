@@ -162,8 +162,8 @@ static void measure_recovery(uint32_t updates) {
 
 static const char *const job_steps[] = {
     "INSERT INTO jobs (id, payload) VALUES (?1, ?2)",
-    "UPDATE jobs SET state = 1, attempt = attempt + 1, owner = 'worker', lease_until = ?1 WHERE "
-    "id = (SELECT id FROM jobs WHERE state = 0 ORDER BY id LIMIT 1)",
+    ("UPDATE jobs SET state = 1, attempt = attempt + 1, owner = 'worker', lease_until = ?1 WHERE "
+     "id = (SELECT id FROM jobs WHERE state = 0 ORDER BY id LIMIT 1)"),
     "UPDATE jobs SET state = 2, lease_until = ?1 WHERE id = ?1",
     "UPDATE jobs SET state = 3 WHERE id = ?1",
 };
