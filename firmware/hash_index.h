@@ -29,4 +29,9 @@ uint32_t hash_index_next(const struct hash_index *index, uint32_t hash, uint32_t
 /* Spreads a number, or the front of a digest, over 32 bits. */
 uint32_t hash_number(uint64_t number);
 
+/* Asks for the memory where an entry of this hash will go, some entries ahead of its turn. */
+static inline void hash_index_expect(const struct hash_index *index, uint32_t hash) {
+    __builtin_prefetch(&index->cells[hash & index->mask], 1);
+}
+
 #endif

@@ -150,7 +150,6 @@ static void load_request(struct hub *hub, uint32_t index) {
     of->has_key = image.key.size > 0;
     if (of->has_key) {
         memcpy(of->key, image.key.data, RECORD_DIGEST_BYTES);
-        hash_index_add(&hub->by_key, hub_digest_hash(of->key), index);
     }
     if (image.body_digest.size > 0) {
         memcpy(of->body_digest, image.body_digest.data, RECORD_DIGEST_BYTES);
@@ -295,6 +294,20 @@ static void link_item(struct hub *hub, uint32_t item) {
     *link = item;
 }
 
+/* Keys are random, so each entry waits for memory of its own, unless it is asked for in time. */
+static void index_keys(struct hub *hub) {
+    enum { AHEAD = 16 };
+    for (uint32_t p = 0; p < hub->board->processes; p++) {
+        uint32_t later = p + AHEAD;
+        if (later < hub->board->processes && pool_is_used(&hub->process_pool, later)) {
+            hash_index_expect(&hub->by_key, hub_digest_hash(hub->processes[later].key));
+        }
+        if (pool_is_used(&hub->process_pool, p) && hub->processes[p].has_key) {
+            hash_index_add(&hub->by_key, hub_digest_hash(hub->processes[p].key), p);
+        }
+    }
+}
+
 static void load_tables(struct hub *hub) {
     const struct board *board = hub->board;
     for (uint32_t i = 0; i < board->phones; i++) {
@@ -304,6 +317,7 @@ static void load_tables(struct hub *hub) {
         load_process(hub, i);
         load_request(hub, i);
     }
+    index_keys(hub);
     for (uint32_t i = 0; i < board->items; i++) {
         load_item(hub, i);
         if (pool_is_used(&hub->item_pool, i)) {

@@ -190,14 +190,20 @@ class Hubd(Server):
                 [rig.program("phonesim"), "--count", str(self.phone_count), "--adb-tcp",
                  "127.0.0.1:%d" % first, "--serial", "BENCH001"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            text += "[phones]\ntcp = %s\n" % ", ".join(
-                "127.0.0.1:%d" % (first + i) for i in range(self.phone_count))
+            text += "[phones]\n"
+            for i in range(self.phone_count):
+                text += "tcp = 127.0.0.1:%d\n" % (first + i)
         os.makedirs(self.folder + "/capabilities")
         for name, content in (("hub.ini", text), ("tokens", TOKENS),
                               ("capabilities/bench.ini", CAPABILITY)):
             with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
                 file.write(content)
         os.chmod(self.folder + "/tokens", 0o600)
+
+    def start_empty(self):
+        self.kill()
+        os.remove(self.folder + "/store")
+        self.start()
 
     def has_workers(self):
         """Whether this hubd hands out work to external workers."""
