@@ -160,13 +160,13 @@ static void measure_recovery(uint32_t updates) {
 
 /* ---- jobs ---- */
 
-static const char *const job_steps[] = {
-    "INSERT INTO jobs (id, payload) VALUES (?1, ?2)",
-    ("UPDATE jobs SET state = 1, attempt = attempt + 1, owner = 'worker', lease_until = ?1 WHERE "
-     "id = (SELECT id FROM jobs WHERE state = 0 ORDER BY id LIMIT 1)"),
-    "UPDATE jobs SET state = 2, lease_until = ?1 WHERE id = ?1",
-    "UPDATE jobs SET state = 3 WHERE id = ?1",
-};
+static const char insert_sql[] = "INSERT INTO jobs (id, payload) VALUES (?1, ?2)";
+static const char claim_sql[] =
+    "UPDATE jobs SET state = 1, attempt = attempt + 1, owner = 'worker', lease_until = ?1 WHERE "
+    "id = (SELECT id FROM jobs WHERE state = 0 ORDER BY id LIMIT 1)";
+static const char start_sql[] = "UPDATE jobs SET state = 2, lease_until = ?1 WHERE id = ?1";
+static const char complete_sql[] = "UPDATE jobs SET state = 3 WHERE id = ?1";
+static const char *const job_steps[] = {insert_sql, claim_sql, start_sql, complete_sql};
 enum { JOB_STEPS = sizeof job_steps / sizeof job_steps[0] };
 
 static void take_step(sqlite3_stmt *statement, sqlite3_int64 first, uint32_t group) {
