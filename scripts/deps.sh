@@ -3,8 +3,8 @@
 # missing; check and bench include test, test includes run. Says nothing when all is there.
 set -u
 
-run="gcc libc6-dev binutils libmbedtls-dev libinih-dev libjsmn-dev node-llhttp libsqlite3-dev openssl"
-test="libcmocka-dev python3 adb sqlite3 curl"
+run="gcc libc6-dev binutils libmbedtls-dev libinih-dev libjsmn-dev node-llhttp libsqlite3-dev openssl bubblewrap"
+test="libcmocka-dev python3 adb sqlite3 curl perl-base"
 check="clang libclang-rt-14-dev clang-tidy clang-format cppcheck gcc-arm-none-eabi
        gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user"
 bench="gcc-arm-none-eabi valgrind redis-server beanstalkd postgresql"
