@@ -401,6 +401,8 @@ must_check enum status hub_worker_end(struct hub *hub, const struct hub_worker *
 
 /* HUB_NONE: unknown or evicted. */
 uint32_t hub_process_find(const struct hub *hub, uint64_t number);
+/* By the digest of its idempotency key. HUB_NONE: unknown or evicted. */
+uint32_t hub_process_by_key(const struct hub *hub, const uint8_t digest[RECORD_DIGEST_BYTES]);
 
 /* ---- phones ---- */
 

@@ -22,6 +22,21 @@ uint32_t hub_digest_hash(const uint8_t digest[RECORD_DIGEST_BYTES]) {
            digest[3];
 }
 
+uint32_t hub_process_by_key(const struct hub *hub, const uint8_t digest[RECORD_DIGEST_BYTES]) {
+    uint32_t hash = hub_digest_hash(digest);
+    uint32_t at = hash_index_start(&hub->by_key, hash);
+    for (;;) {
+        uint32_t entry = hash_index_next(&hub->by_key, hash, &at);
+        if (entry == HASH_INDEX_NONE) {
+            return HUB_NONE;
+        }
+        if (entry < hub->board->processes &&
+            memcmp(hub->processes[entry].key, digest, RECORD_DIGEST_BYTES) == 0) {
+            return entry;
+        }
+    }
+}
+
 /* ---- reading ---- */
 
 enum status hub_read(struct hub *hub, struct store_key key, struct record_header *header,

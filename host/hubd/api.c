@@ -12,19 +12,32 @@ struct process_id api_process_id(const struct hub *hub, uint64_t number) {
 
 /* ---- waiting for durability ---- */
 
-void api_wait_for(const struct http_api_call *call, const struct api_wait *wait) {
+static struct api_wait *add_wait(const struct http_api_call *call, uint64_t seq) {
     struct api *api = api_of(call);
     check(api->wait_count < API_CONNECTIONS);
-    struct api_wait *entry = &api->waits[api->wait_count];
-    *entry = *wait;
-    entry->connection = call->connection;
-    entry->request = *call->request;
+    struct api_wait *wait = &api->waits[api->wait_count];
+    wait->connection = call->connection;
+    wait->seq = seq;
+    wait->body = NULL;
     api->wait_count += 1;
+    return wait;
 }
 
 void api_wait_again(const struct http_api_call *call, uint64_t seq) {
-    struct api_wait wait = {.seq = seq, .kind = API_WAIT_AGAIN};
-    api_wait_for(call, &wait);
+    add_wait(call, seq)->request = *call->request;
+}
+
+void api_answer_at(const struct http_api_call *call, uint64_t seq, unsigned status,
+                   const struct json_writer *writer) {
+    struct bytes body;
+    if (json_write_finish(writer, &body) != STATUS_OK) {
+        http_api_end_json(call, status, writer); /* it says so */
+        return;
+    }
+    struct api_wait *wait = add_wait(call, seq);
+    wait->body = body.data;
+    wait->body_size = body.size;
+    wait->status = status;
 }
 
 uint32_t api_process_of(const struct http_api_call *call) {
@@ -65,25 +78,6 @@ static void get_ready(const struct http_api_call *call) {
     }
 }
 
-static void post_cancel(const struct http_api_call *call) {
-    struct hub *hub = api_of(call)->hub;
-    uint32_t process = api_process_of(call);
-    if (process == HUB_NONE) {
-        return;
-    }
-    enum status status = hub_cancel(hub, process);
-    if (status == STATUS_TERMINAL) {
-        http_api_refuse(call, 409, "already_terminal", "the process has already ended");
-    } else if (status == STATUS_AGAIN) {
-        api_wait_again(call, hub_head_seq(hub));
-    } else {
-        struct api_wait wait = {.seq = hub_head_seq(hub),
-                                .kind = API_WAIT_CANCELLED,
-                                .number = hub->processes[process].number};
-        api_wait_for(call, &wait);
-    }
-}
-
 static const struct http_api_endpoint endpoints[] = {
     {HTTP_METHOD_POST, TOKEN_SUBMIT, "/capability-requests/enqueue", api_enqueue},
     {HTTP_METHOD_POST, TOKEN_SUBMIT, "/maintenance/requests", api_maintenance},
@@ -91,10 +85,15 @@ static const struct http_api_endpoint endpoints[] = {
     {HTTP_METHOD_GET, TOKEN_READ, "/processes/*", api_get_process},
     {HTTP_METHOD_GET, TOKEN_READ, "/processes/*/events", api_get_events},
     {HTTP_METHOD_GET, TOKEN_READ, "/processes/*/stream", api_get_stream},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/cancel", post_cancel},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/cancel", api_cancel},
     {HTTP_METHOD_GET, TOKEN_READ, "/phones", api_get_phones},
     {HTTP_METHOD_GET, TOKEN_READ, "/phones/*", api_get_phone},
     {HTTP_METHOD_POST, TOKEN_WORKER | TOKEN_OPERATE, "/phones/*/adb", api_open_adb},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/ingest", api_ingest},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/cancel", api_legacy_cancel},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/phones/*/quarantine", api_phone_quarantine},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/phones/*/release", api_phone_release},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/phones/*/power", api_phone_power},
     {HTTP_METHOD_GET, TOKEN_READ, "/slots", api_get_slots},
     {HTTP_METHOD_GET, TOKEN_READ, "/capabilities", api_get_capabilities},
     {HTTP_METHOD_GET, TOKEN_READ, "/metrics", api_get_metrics},
@@ -131,6 +130,7 @@ void api_init(struct api *api, const struct api_parts *parts, uint32_t stream_by
     api->adb = parts->adb;
     api->uplink = parts->uplink;
     api->tokens = parts->tokens;
+    api->notifier = parts->notifier;
     const struct http_config config = {
         .loop = parts->loop,
         .limits = {.connections = API_CONNECTIONS,
@@ -150,67 +150,14 @@ void api_init(struct api *api, const struct api_parts *parts, uint32_t stream_by
 
 /* ---- after a sync ---- */
 
-static const char *milestone(const struct hub *hub, uint64_t number, uint8_t status) {
-    uint32_t process = hub_process_find(hub, number);
-    const struct process_counts *counts =
-        process == HUB_NONE ? NULL : &hub->processes[process].counts;
-    enum process_status now =
-        process == HUB_NONE ? (enum process_status)status : hub->processes[process].status;
-    return now == PROCESS_NONE ? "queued" : process_status_names(now, counts).status;
-}
-
-/* The answer to a submission: 202, or 200 for a duplicate (facts of the documented contract). */
-static void answer_accepted(const struct http_api_call *call, const struct api_wait *wait) {
-    struct hub *hub = api_of(call)->hub;
-    struct process_id id = api_process_id(hub, wait->number);
-    uint32_t process = hub_process_find(hub, wait->number);
-    struct record_header header;
-    struct cbor_reader reader;
-    struct record_request image = {0};
-    if (process != HUB_NONE &&
-        hub_read(hub, (struct store_key){RECORD_REQUEST, process}, &header, &reader) == STATUS_OK) {
-        record_get_request(&reader, &image);
+/* Its body was built at the end of the output buffer. Answers before it may have gone meanwhile, so
+ * that it must move to where the next one belongs. */
+static void answer(const struct api_wait *wait) {
+    struct http_body target = http_body_begin(wait->connection);
+    if (target.data != wait->body) {
+        memmove(target.data, wait->body, wait->body_size);
     }
-    struct json_writer writer = http_api_begin_json(call);
-    json_write_begin_object(&writer, NULL);
-    json_write_string(&writer, "status", "accepted");
-    process_member_id(&writer, "process_id", &id);
-    process_member_text(&writer, "request_id", image.request_id);
-    process_member_text(&writer, "process_type", image.process_type);
-    if (wait->is_duplicate) {
-        json_write_bool(&writer, "duplicate", true);
-        json_write_string(&writer, "process_status", milestone(hub, wait->number, wait->status));
-        if (wait->differs) {
-            json_write_bool(&writer, "duplicate_differs", true);
-        }
-    }
-    json_write_end_object(&writer);
-    http_api_end_json(call, wait->is_duplicate ? 200 : 202, &writer);
-}
-
-/* 202 while the process has not settled, 200 when it has. */
-static void answer_cancelled(const struct http_api_call *call, const struct api_wait *wait) {
-    struct hub *hub = api_of(call)->hub;
-    struct process_id id = api_process_id(hub, wait->number);
-    uint32_t process = hub_process_find(hub, wait->number);
-    bool is_settled = process == HUB_NONE || hub->processes[process].end_seq != 0;
-    struct json_writer writer = http_api_begin_json(call);
-    json_write_begin_object(&writer, NULL);
-    process_member_id(&writer, "process_id", &id);
-    json_write_string(&writer, "status", milestone(hub, wait->number, PROCESS_CANCELLED));
-    json_write_bool(&writer, "cancel_requested", true);
-    json_write_end_object(&writer);
-    http_api_end_json(call, is_settled ? 200 : 202, &writer);
-}
-
-static void answer(struct api *api, const struct api_wait *wait) {
-    struct http_api_call call = {
-        .owner = api, .connection = wait->connection, .request = &wait->request};
-    if (wait->kind == API_WAIT_ACCEPTED) {
-        answer_accepted(&call, wait);
-    } else {
-        answer_cancelled(&call, wait);
-    }
+    http_respond_built(wait->connection, wait->status, "application/json", wait->body_size, NULL);
 }
 
 /* Takes the entries that are due out of the list before any is handled: handling may add some. */
@@ -223,8 +170,7 @@ static void go_through(struct api *api, bool is_retry) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < api->wait_count; i++) {
         struct api_wait *wait = &api->waits[i];
-        bool is_due =
-            wait->seq <= hub_durable_seq(api->hub) && (wait->kind == API_WAIT_AGAIN) == is_retry;
+        bool is_due = wait->seq <= hub_durable_seq(api->hub) && (wait->body == NULL) == is_retry;
         if (wait->connection == NULL) {
             continue;
         }
@@ -241,7 +187,7 @@ static void go_through(struct api *api, bool is_retry) {
         if (is_retry) {
             handle(api, due[i].connection, &due[i].request);
         } else {
-            answer(api, &due[i]);
+            answer(&due[i]);
         }
     }
 }

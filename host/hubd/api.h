@@ -7,6 +7,7 @@
 
 #include "host/hubd/adb_endpoint.h"
 #include "host/hubd/executor.h"
+#include "host/hubd/notifier.h"
 #include "host/hubd/uplink.h"
 #include "host/shared/http_server.h"
 #include "host/shared/json.h"
@@ -21,16 +22,15 @@ enum {
     API_TOKENS = 4096, /* of one JSON body */
 };
 
-/* A connection whose answer waits until a record is durable. */
+/* A connection whose answer waits until a record is durable: an answer that is ready, built in the
+ * connection's own output buffer, or a request that is to be handled again. */
 struct api_wait {
     struct http_connection *connection;
-    struct http_request request; /* to be handled again, when it could not be the first time */
+    struct http_request request; /* to be handled again */
     uint64_t seq;
-    uint64_t number; /* of the process to answer with */
-    enum { API_WAIT_ACCEPTED, API_WAIT_CANCELLED, API_WAIT_AGAIN } kind;
-    bool is_duplicate;
-    bool differs;
-    uint8_t status; /* of a duplicate whose process is gone */
+    const uint8_t *body; /* NULL: handle the request again */
+    size_t body_size;
+    unsigned status;
 };
 
 struct api_stream {
@@ -48,6 +48,7 @@ struct api {
     struct adb_host *adb;
     const struct uplink *uplink;
     const struct token_table *tokens;
+    struct notifier *notifier;
     struct http_server server;
     struct api_wait waits[API_CONNECTIONS];
     uint32_t wait_count;
@@ -68,6 +69,7 @@ struct api_parts {
     struct adb_host *adb;
     const struct uplink *uplink;
     const struct token_table *tokens;
+    struct notifier *notifier;
     struct loop *loop;
     void *memory; /* of the server: API_SERVER_BYTES, zeroed */
 };
@@ -76,6 +78,9 @@ struct api_parts {
     HTTP_SERVER_BYTES(API_CONNECTIONS, stream_bytes, API_BODY_BYTES, API_OUTPUT_BYTES)
 
 void api_init(struct api *api, const struct api_parts *parts, uint32_t stream_bytes);
+
+/* Writes the members of a process, as GET shows it; `owner` is the API. */
+void api_process_members(void *owner, struct json_writer *writer, uint32_t process);
 
 /* Called when a sync has ended and before the next group is submitted: exactly then, what is not
  * in the open group is durable. Answers, and feeds the streams. */

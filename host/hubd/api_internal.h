@@ -13,8 +13,9 @@ static inline struct api *api_of(const struct http_api_call *call) {
     return call->owner;
 }
 
-/* Keeps the connection until `seq` is durable; then it is answered as `kind` says. */
-void api_wait_for(const struct http_api_call *call, const struct api_wait *wait);
+/* Gives an answer that was begun with http_api_begin_json() once `seq` is durable. */
+void api_answer_at(const struct http_api_call *call, uint64_t seq, unsigned status,
+                   const struct json_writer *writer);
 /* Handles the same request again once `seq` is durable. */
 void api_wait_again(const struct http_api_call *call, uint64_t seq);
 
@@ -22,6 +23,8 @@ void api_wait_again(const struct http_api_call *call, uint64_t seq);
 uint32_t api_process_of(const struct http_api_call *call);
 
 struct process_clock api_clock(const struct hub *hub);
+/* The public status of a row; a process that is gone has no counts. */
+const char *api_status_text(const struct hub *hub, uint32_t process, uint8_t status);
 struct process_id api_process_id(const struct hub *hub, uint64_t number);
 
 /* Reading (api_read.c). */
@@ -41,6 +44,18 @@ void api_forget_stream(struct api *api, const struct http_connection *connection
 void api_unblock_stream(struct api *api, const struct http_connection *connection);
 uint64_t api_stream_deadline_ms(const struct api *api);
 void api_end_old_streams(struct api *api);
+
+/* Control (api_control.c). */
+void api_cancel(const struct http_api_call *call);
+
+/* Phones (api_phones.c). */
+void api_phone_quarantine(const struct http_api_call *call);
+void api_phone_release(const struct http_api_call *call);
+void api_phone_power(const struct http_api_call *call);
+
+/* The documented legacy endpoints (api_legacy.c). */
+void api_ingest(const struct http_api_call *call);
+void api_legacy_cancel(const struct http_api_call *call);
 
 /* Submission (api_submit.c). */
 void api_enqueue(const struct http_api_call *call);

@@ -86,7 +86,8 @@ static bool bring_attempt(void *owner, uint32_t index, struct process_json_attem
     return false;
 }
 
-void api_write_process(struct api *api, struct json_writer *writer, uint32_t process) {
+void api_process_members(void *owner, struct json_writer *writer, uint32_t process) {
+    struct api *api = owner;
     const struct hub *hub = api->hub;
     const struct hub_process *of = &hub->processes[process];
     struct source source = {api, process};
@@ -102,8 +103,12 @@ void api_write_process(struct api *api, struct json_writer *writer, uint32_t pro
                    .item = bring_item,
                    .attempt = bring_attempt},
     };
-    json_write_begin_object(writer, NULL);
     process_json_members(writer, &view);
+}
+
+void api_write_process(struct api *api, struct json_writer *writer, uint32_t process) {
+    json_write_begin_object(writer, NULL);
+    api_process_members(api, writer, process);
     json_write_end_object(writer);
 }
 
@@ -260,80 +265,6 @@ void api_list_processes(const struct http_api_call *call) {
     } else {
         json_write_null(&writer, "next_cursor");
     }
-    json_write_end_object(&writer);
-    http_api_end_json(call, 200, &writer);
-}
-
-/* ---- phones ---- */
-
-static void write_phone(struct api *api, struct json_writer *writer, uint32_t phone) {
-    const struct hub *hub = api->hub;
-    const struct hub_phone *of = &hub->phones[phone];
-    json_write_begin_object(writer, NULL);
-    json_write_string(writer, "phone_id", of->id);
-    json_write_string(writer, "hub_id", hub->hub_id);
-    json_write_string(writer, "state", record_phone_state_name(of->state));
-    process_member_text(writer, "reason", http_api_text(of->reason));
-    json_write_string(writer, "slot", of->slot);
-    process_member_text(writer, "model", http_api_text(of->model));
-    if (of->item == HUB_NONE) {
-        json_write_null(writer, "item_id");
-        json_write_null(writer, "process_id");
-    } else {
-        const struct hub_item *item = &hub->items[of->item];
-        struct process_id id = api_process_id(hub, hub->processes[item->process].number);
-        process_member_id(writer, "process_id", &id);
-        id.item = item->number;
-        process_member_id(writer, "item_id", &id);
-        json_write_uint(writer, "progress_percent", item->progress_percent);
-    }
-    json_write_end_object(writer);
-}
-
-void api_get_phones(const struct http_api_call *call) {
-    const struct hub *hub = api_of(call)->hub;
-    struct json_writer writer = http_api_begin_json(call);
-    json_write_begin_object(&writer, NULL);
-    json_write_begin_array(&writer, "phones");
-    for (uint32_t p = 0; p < hub->phone_count; p++) {
-        if (hub->phones[p].number != 0) {
-            write_phone(api_of(call), &writer, p);
-        }
-    }
-    json_write_end_array(&writer);
-    json_write_end_object(&writer);
-    http_api_end_json(call, 200, &writer);
-}
-
-void api_get_phone(const struct http_api_call *call) {
-    uint32_t phone = hub_phone_find(api_of(call)->hub, call->id);
-    if (phone == HUB_NONE) {
-        http_api_refuse(call, 404, "not_found", "this hub has never seen a phone of this id");
-        return;
-    }
-    struct json_writer writer = http_api_begin_json(call);
-    write_phone(api_of(call), &writer, phone);
-    http_api_end_json(call, 200, &writer);
-}
-
-void api_get_slots(const struct http_api_call *call) {
-    const struct phones *phones = api_of(call)->phones;
-    struct json_writer writer = http_api_begin_json(call);
-    json_write_begin_object(&writer, NULL);
-    json_write_begin_array(&writer, "slots");
-    for (uint32_t i = 0; i < phones->line_count; i++) {
-        const struct phone_line *line = &phones->lines[i];
-        const char *reason = line->link.reason == NULL ? "" : line->link.reason;
-        json_write_begin_object(&writer, NULL);
-        json_write_string(&writer, "slot", line->slot);
-        json_write_string(&writer, "connection", phone_link_state_name(line->link.state));
-        process_member_text(&writer, "reason", http_api_text(reason));
-        process_member_text(
-            &writer, "phone_id",
-            http_api_text(line->is_identified ? phones->hub->phones[line->phone].id : ""));
-        json_write_end_object(&writer);
-    }
-    json_write_end_array(&writer);
     json_write_end_object(&writer);
     http_api_end_json(call, 200, &writer);
 }

@@ -6,6 +6,7 @@
 #include "hal/linux/flash_mtd.h"
 #include "host/hubd/adb_endpoint.h"
 #include "host/hubd/api.h"
+#include "host/hubd/notifier.h"
 #include "host/hubd/settings.h"
 #include "host/shared/http_tls.h"
 
@@ -29,6 +30,9 @@ struct daemon {
     bool has_key;
     struct tls_config_pair upstream_tls;
     struct tls_config_pair api_tls;
+    struct tls_config_pair callback_tls;
+    struct callbacks callbacks;
+    struct notifier notifier;
     struct http_tls api_acceptor;
     struct loop_source signals;
     struct loop_source sync;
@@ -70,6 +74,8 @@ must_check bool daemon_load_capabilities(struct daemon *daemon, struct config_er
 void daemon_load_tokens(struct daemon *daemon, bool is_start);
 void daemon_load_upstream_tls(struct daemon *daemon, bool is_start);
 void daemon_load_api_tls(struct daemon *daemon, bool is_start);
+/* The CA and the secret of callbacks; at the start also the allow list. */
+void daemon_load_callbacks(struct daemon *daemon, bool is_start);
 void daemon_load_adb_key(struct daemon *daemon);
 
 /* What the executor is given: one list for each capability. */

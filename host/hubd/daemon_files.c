@@ -216,6 +216,54 @@ void daemon_load_api_tls(struct daemon *daemon, bool is_start) {
     }
 }
 
+/* The secret is the file's first line. */
+static void load_callback_secret(struct daemon *daemon, bool is_start) {
+    const char *path = daemon->settings.callback_secret;
+    char text[CALLBACK_SECRET_BYTES + 2];
+    if (path[0] == '\0') {
+        return;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text);
+    if (fd >= 0) {
+        close(fd);
+    }
+    size_t end = 0;
+    while (size > 0 && end < (size_t)size && text[end] != '\n' && text[end] != '\r') {
+        end += 1;
+    }
+    if (end > 0 && end <= CALLBACK_SECRET_BYTES) {
+        memcpy(daemon->callbacks.secret, text, end);
+        daemon->callbacks.secret[end] = '\0';
+    } else if (is_start) {
+        daemon_die(EXIT_USAGE, "[callbacks] secret_file: %s: expected a line of 1 to %d bytes%s%s",
+                   path, CALLBACK_SECRET_BYTES, size < 0 ? ": " : "",
+                   size < 0 ? strerror(errno) : "");
+    } else {
+        log_error("callback_secret_not_reloaded path=%s", path);
+    }
+}
+
+void daemon_load_callbacks(struct daemon *daemon, bool is_start) {
+    char reason[TLS_REASON_SIZE];
+    const struct settings *settings = &daemon->settings;
+    const struct tls_settings tls = {.role = TLS_CLIENT, .ca_path = settings->callback_ca};
+    for (uint32_t i = 0; is_start && i < settings->callback_count; i++) {
+        check(callback_allow(&daemon->callbacks, settings->callback_allow[i]) == STATUS_OK);
+    }
+    load_callback_secret(daemon, is_start);
+    if (settings->callback_ca[0] == '\0') {
+        return;
+    }
+    if (tls_config_pair_load(&daemon->callback_tls, &tls, reason) == STATUS_OK) {
+        return;
+    }
+    if (is_start) {
+        daemon_die(EXIT_USAGE, "[callbacks] %s", reason);
+    }
+    log_error("certificates_not_reloaded reason=%s", reason);
+}
+
 void daemon_load_adb_key(struct daemon *daemon) {
     char path[SETTINGS_PATH_BYTES + 32];
     char comment[RECORD_ID_MAX + 16];

@@ -87,6 +87,7 @@ static void reload(struct daemon *daemon) {
     daemon_load_tokens(daemon, false);
     daemon_load_upstream_tls(daemon, false);
     daemon_load_api_tls(daemon, false);
+    daemon_load_callbacks(daemon, false);
     uplink_reconnect(&daemon->uplink);
     if (!daemon_load_capabilities(daemon, &error)) {
         log_error("capabilities_not_reloaded reason=%s", error.text);
@@ -131,6 +132,7 @@ static void turn_of_store(struct daemon *daemon) {
     if (status == STATUS_OK) {
         daemon->sync_us = now_us() - daemon->sync_started_us;
         api_release(&daemon->api);
+        notifier_release(&daemon->notifier);
         uplink_step(&daemon->uplink, daemon->hub.clock.mono_ms);
         executor_step(&daemon->executor, daemon->hub.clock.mono_ms);
         uint64_t budget_us = daemon->sync_us / 10 > 50 ? daemon->sync_us / 10 : 50;
@@ -165,6 +167,7 @@ static int64_t wait_ms(const struct daemon *daemon) {
     next = earliest(next, executor_deadline_ms(&daemon->executor));
     next = earliest(next, uplink_deadline_ms(&daemon->uplink));
     next = earliest(next, api_deadline_ms(&daemon->api));
+    next = earliest(next, notifier_deadline_ms(&daemon->notifier));
     if (daemon->stop_deadline_ms != 0) {
         next = earliest(next, daemon->stop_deadline_ms);
     }
@@ -186,6 +189,7 @@ static void turn(struct daemon *daemon) {
     turn_of_store(daemon);
     api_retry(&daemon->api);
     api_step(&daemon->api, clock.mono_ms);
+    notifier_step(&daemon->notifier, clock.mono_ms);
     if (daemon->wants_reload) {
         reload(daemon);
     }
@@ -219,6 +223,7 @@ static void run(struct daemon *daemon) {
     }
     uplink_reconnect(&daemon->uplink);
     adb_host_close(&daemon->adb);
+    callback_close(&daemon->callbacks);
     http_server_close(&daemon->api.server);
     phones_close(&daemon->phones);
     for (uint32_t i = 0; i < daemon->listener_count; i++) {
@@ -266,6 +271,7 @@ static void start(struct daemon *daemon) {
     daemon_load_tokens(daemon, true);
     daemon_load_upstream_tls(daemon, true);
     daemon_load_api_tls(daemon, true);
+    daemon_load_callbacks(daemon, true);
     judge_capabilities(daemon);
     daemon_load_adb_key(daemon);
     daemon_open_store(daemon);
@@ -288,6 +294,10 @@ static void start(struct daemon *daemon) {
     const char *url = daemon->settings.upstream_url;
     uplink_init(&daemon->uplink, &daemon->hub, &daemon->loop, url[0] == '\0' ? NULL : url,
                 &daemon->upstream_tls);
+    bool has_tls = daemon->settings.callback_ca[0] != '\0';
+    callback_init(&daemon->callbacks, &daemon->loop, has_tls ? &daemon->callback_tls : NULL);
+    notifier_init(&daemon->notifier, &daemon->hub, &daemon->callbacks, api_process_members,
+                  &daemon->api);
     const struct api_parts parts = {
         .hub = &daemon->hub,
         .executor = &daemon->executor,
@@ -295,6 +305,7 @@ static void start(struct daemon *daemon) {
         .adb = &daemon->adb,
         .uplink = &daemon->uplink,
         .tokens = &daemon->tokens,
+        .notifier = &daemon->notifier,
         .loop = &daemon->loop,
         .memory = api_memory,
     };
@@ -309,6 +320,7 @@ static void check_config(struct daemon *daemon) {
     daemon_load_tokens(daemon, true);
     daemon_load_upstream_tls(daemon, true);
     daemon_load_api_tls(daemon, true);
+    daemon_load_callbacks(daemon, true);
     judge_capabilities(daemon);
     puts("hubd: the configuration is good");
     exit(0);

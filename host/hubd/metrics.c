@@ -153,6 +153,17 @@ static void put_process(struct metrics_text *text, const struct api *api) {
                 api->hub->image.starts);
 }
 
+static void put_callbacks(struct metrics_text *text, const struct notifier *notifier) {
+    metrics_one(text, "hub_callbacks_delivered_total", "counter", "Callbacks answered with 2xx.",
+                notifier->counters.delivered);
+    metrics_one(text, "hub_callbacks_failed_total", "counter", "Callback tries that failed.",
+                notifier->counters.failed);
+    metrics_one(text, "hub_callbacks_given_up_total", "counter", "Callbacks given up for good.",
+                notifier->counters.given_up);
+    metrics_one(text, "hub_callbacks_watched", "gauge", "Processes whose changes are told.",
+                notifier->watched);
+}
+
 void api_get_metrics(const struct http_api_call *call) {
     struct api *api = api_of(call);
     struct http_body body = http_body_begin(call->connection);
@@ -163,5 +174,6 @@ void api_get_metrics(const struct http_api_call *call) {
     put_store(&text, api->hub);
     put_uplink(&text, api);
     put_process(&text, api);
+    put_callbacks(&text, api->notifier);
     http_respond_built(call->connection, 200, METRICS_CONTENT_TYPE, text.size, NULL);
 }

@@ -32,6 +32,23 @@ static bool take_phones(void *target, const struct config_item *item) {
     return list == NULL;
 }
 
+static bool take_callbacks(void *target, const struct config_item *item) {
+    static struct callbacks judge;
+    struct settings *settings = target;
+    const char *list = item->value;
+    char part[SETTINGS_ADDRESS_BYTES];
+    while (config_next_part(&list, part, sizeof part)) {
+        judge.host_count = 0;
+        if (settings->callback_count == CALLBACK_HOSTS ||
+            callback_allow(&judge, part) != STATUS_OK) {
+            return false;
+        }
+        memcpy(settings->callback_allow[settings->callback_count], part, sizeof part);
+        settings->callback_count += 1;
+    }
+    return list == NULL;
+}
+
 /* A repeated line is refused by these three themselves: the schema leaves that to `take`. */
 static bool take_hub_id(void *target, const struct config_item *item) {
     static const char allowed[] =
@@ -143,7 +160,12 @@ static struct config_key each_key(const char *section, const char *key, void *ta
 
 enum status settings_read(struct settings *settings, const char *path, struct config_error *error) {
     static const char id_expected[] = "once, 1 to 64 letters, digits, dots, dashes or underscores";
-    *settings = (struct settings){.grace_seconds = 10, .adb_ports = true};
+    *settings = (struct settings){
+        .grace_seconds = 10,
+        .adb_ports = true,
+        .artifact_bytes = 1 << 20,
+        .artifact_total_bytes = 256 << 20,
+    };
     struct settings *s = settings;
     const struct config_key keys[] = {
         needed(each_key("hub", "id", s->hub_id, take_hub_id, id_expected)),
@@ -168,6 +190,23 @@ enum status settings_read(struct settings *settings, const char *path, struct co
                  "once, unix:PATH or a loopback HOST:PORT"),
         {.section = "adb", .key = "ports", .kind = CONFIG_BOOLEAN, .target = &s->adb_ports},
         needed(path_key("capabilities", "dir", s->capability_dir)),
+        each_key("callbacks", "allow", s, take_callbacks,
+                 "HOST:PORT or NAME:PORT@ADDRESS, ... (at most 32)"),
+        path_key("callbacks", "secret_file", s->callback_secret),
+        path_key("callbacks", "ca", s->callback_ca),
+        path_key("artifacts", "dir", s->artifact_dir),
+        {.section = "artifacts",
+         .key = "max_bytes",
+         .kind = CONFIG_SIZE,
+         .target = &s->artifact_bytes,
+         .min = 4096,
+         .max = (uint64_t)1 << 30},
+        {.section = "artifacts",
+         .key = "total_bytes",
+         .kind = CONFIG_SIZE,
+         .target = &s->artifact_total_bytes,
+         .min = 4096,
+         .max = (uint64_t)1 << 40},
         each_key("upstream", "url", s->upstream_url, take_url, "once, https://HOST:PORT"),
         path_key("upstream", "ca", s->upstream_ca),
         path_key("upstream", "cert", s->upstream_cert),

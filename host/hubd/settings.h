@@ -4,6 +4,7 @@
 
 #include "boards/board.h"
 #include "host/hubd/phones.h"
+#include "host/shared/callback.h"
 #include "host/shared/config.h"
 
 enum { SETTINGS_PATH_BYTES = 256, SETTINGS_ADDRESS_BYTES = 128, SETTINGS_LISTENERS = 8 };
@@ -28,6 +29,13 @@ struct settings {
     char adb_operators[SETTINGS_ADDRESS_BYTES];
     bool adb_ports;
     char capability_dir[SETTINGS_PATH_BYTES];
+    char callback_allow[CALLBACK_HOSTS][SETTINGS_ADDRESS_BYTES];
+    uint32_t callback_count;
+    char callback_secret[SETTINGS_PATH_BYTES]; /* file; empty: no signature */
+    char callback_ca[SETTINGS_PATH_BYTES];     /* file; empty: no https */
+    char artifact_dir[SETTINGS_PATH_BYTES];    /* empty: no artifacts */
+    uint64_t artifact_bytes;                   /* of one attempt's output */
+    uint64_t artifact_total_bytes;             /* of all; older ones go first */
     char upstream_url[SETTINGS_PATH_BYTES];
     char upstream_ca[SETTINGS_PATH_BYTES];
     char upstream_cert[SETTINGS_PATH_BYTES];

@@ -65,10 +65,21 @@ class Api(hub_rig.HubCase):
                 ({"requested_by": {"user": "x"}}, "missing_member", "/requested_by"),
                 ({"inputs": []}, "invalid_member", "/inputs"),
                 ({"inputs": {"steps": [{"action": "fly"}]}}, "unknown_step", "/inputs"),
-                ({"callback": {"url": "ftp://x"}}, "invalid_callback", "/callback"),
+                ({"callback": {"url": "ftp://x"}}, "invalid_callback", "/callback/url"),
+                ({"callback": {}}, "missing_member", "/callback"),
                 ({"priority": 10}, "invalid_member", "/priority"),
                 ({"deadline": "tomorrow"}, "invalid_member", "/deadline"),
-                ({"labels": ["a"]}, "not_supported", "/labels")):
+                ({"not_before": 5}, "invalid_member", "/not_before"),
+                ({"concurrency_key": ""}, "invalid_member", "/concurrency_key"),
+                ({"target": {"routing": "queue", "account_group": "g"}}, "not_supported",
+                 "/target/account_group"),
+                ({"target": {"routing": "group", "account_ids": ["a", ""]}}, "invalid_member",
+                 "/target/account_ids/1"),
+                ({"target": {"routing": "group", "phone_ids": "a"}}, "invalid_member",
+                 "/target/phone_ids"),
+                ({"labels": "a"}, "invalid_member", "/labels"),
+                ({"labels": ["a", "b c"]}, "invalid_member", "/labels/1"),
+                ({"labels": ["x" * 100, "y" * 100]}, "invalid_member", "/labels/1")):
             body = {name: value for name, value in dict(good, **change).items()
                     if value is not None}
             self.refused(422, code, body, pointer=pointer)

@@ -1,0 +1,143 @@
+/* The rack: phones and the places they are plugged in; what an operator does to them. */
+#include "host/hubd/api_body.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- reading ---- */
+
+static void write_phone(struct api *api, struct json_writer *writer, uint32_t phone) {
+    const struct hub *hub = api->hub;
+    const struct hub_phone *of = &hub->phones[phone];
+    json_write_begin_object(writer, NULL);
+    json_write_string(writer, "phone_id", of->id);
+    json_write_string(writer, "hub_id", hub->hub_id);
+    json_write_string(writer, "state", record_phone_state_name(of->state));
+    process_member_text(writer, "reason", http_api_text(of->reason));
+    json_write_string(writer, "slot", of->slot);
+    process_member_text(writer, "model", http_api_text(of->model));
+    if (of->item == HUB_NONE) {
+        json_write_null(writer, "item_id");
+        json_write_null(writer, "process_id");
+    } else {
+        const struct hub_item *item = &hub->items[of->item];
+        struct process_id id = api_process_id(hub, hub->processes[item->process].number);
+        process_member_id(writer, "process_id", &id);
+        id.item = item->number;
+        process_member_id(writer, "item_id", &id);
+        json_write_uint(writer, "progress_percent", item->progress_percent);
+    }
+    json_write_end_object(writer);
+}
+
+void api_get_phones(const struct http_api_call *call) {
+    const struct hub *hub = api_of(call)->hub;
+    struct json_writer writer = http_api_begin_json(call);
+    json_write_begin_object(&writer, NULL);
+    json_write_begin_array(&writer, "phones");
+    for (uint32_t p = 0; p < hub->phone_count; p++) {
+        if (hub->phones[p].number != 0) {
+            write_phone(api_of(call), &writer, p);
+        }
+    }
+    json_write_end_array(&writer);
+    json_write_end_object(&writer);
+    http_api_end_json(call, 200, &writer);
+}
+
+void api_get_phone(const struct http_api_call *call) {
+    uint32_t phone = hub_phone_find(api_of(call)->hub, call->id);
+    if (phone == HUB_NONE) {
+        http_api_refuse(call, 404, "not_found", "this hub has never seen a phone of this id");
+        return;
+    }
+    struct json_writer writer = http_api_begin_json(call);
+    write_phone(api_of(call), &writer, phone);
+    http_api_end_json(call, 200, &writer);
+}
+
+void api_get_slots(const struct http_api_call *call) {
+    const struct phones *phones = api_of(call)->phones;
+    struct json_writer writer = http_api_begin_json(call);
+    json_write_begin_object(&writer, NULL);
+    json_write_begin_array(&writer, "slots");
+    for (uint32_t i = 0; i < phones->line_count; i++) {
+        const struct phone_line *line = &phones->lines[i];
+        const char *reason = line->link.reason == NULL ? "" : line->link.reason;
+        json_write_begin_object(&writer, NULL);
+        json_write_string(&writer, "slot", line->slot);
+        json_write_string(&writer, "connection", phone_link_state_name(line->link.state));
+        process_member_text(&writer, "reason", http_api_text(reason));
+        process_member_text(
+            &writer, "phone_id",
+            http_api_text(line->is_identified ? phones->hub->phones[line->phone].id : ""));
+        json_write_end_object(&writer);
+    }
+    json_write_end_array(&writer);
+    json_write_end_object(&writer);
+    http_api_end_json(call, 200, &writer);
+}
+
+/* ---- what an operator does ---- */
+
+static uint32_t phone_of(const struct http_api_call *call) {
+    uint32_t phone = hub_phone_find(api_of(call)->hub, call->id);
+    if (phone == HUB_NONE) {
+        http_api_refuse(call, 404, "not_found", "this hub has never seen a phone of this id");
+    }
+    return phone;
+}
+
+static void answer_phone(const struct http_api_call *call, uint32_t phone) {
+    struct json_writer writer = http_api_begin_json(call);
+    write_phone(api_of(call), &writer, phone);
+    api_answer_at(call, hub_head_seq(api_of(call)->hub), 200, &writer);
+}
+
+void api_phone_quarantine(const struct http_api_call *call) {
+    struct api *api = api_of(call);
+    struct api_body body;
+    char reason[HUB_REASON_MAX + 1];
+    uint32_t phone = phone_of(call);
+    if (phone == HUB_NONE || !api_body_parse(&body, call, true) ||
+        !api_body_text(&body, 0, (struct api_text){"reason", false, NULL, reason, sizeof reason})) {
+        return;
+    }
+    if (reason[0] == '\0') {
+        snprintf(reason, sizeof reason, "by %s", call->token->name);
+    }
+    enum status status = hub_phone_event(api->hub, phone, PHONE_ON_QUARANTINE, reason);
+    if (status == STATUS_AGAIN) {
+        api_wait_again(call, hub_head_seq(api->hub));
+    } else if (status != STATUS_OK) {
+        http_api_refuse(call, 409, "already_quarantined", "the phone is quarantined already");
+    } else {
+        answer_phone(call, phone);
+    }
+}
+
+void api_phone_release(const struct http_api_call *call) {
+    struct api *api = api_of(call);
+    uint32_t phone = phone_of(call);
+    if (phone == HUB_NONE) {
+        return;
+    }
+    bool is_attached = phones_line_of(api->phones, phone) != NULL;
+    enum status status = hub_phone_event(
+        api->hub, phone, is_attached ? PHONE_ON_RELEASE_ATTACHED : PHONE_ON_RELEASE_GONE, NULL);
+    if (status == STATUS_AGAIN) {
+        api_wait_again(call, hub_head_seq(api->hub));
+    } else if (status != STATUS_OK) {
+        http_api_refuse(call, 409, "not_quarantined", "the phone is not quarantined");
+    } else {
+        answer_phone(call, phone);
+    }
+}
+
+void api_phone_power(const struct http_api_call *call) {
+    uint32_t phone = phone_of(call);
+    if (phone != HUB_NONE) {
+        http_api_refuse(call, 409, "no_port_power",
+                        "no switchable port power is configured for this phone's slot");
+    }
+}
