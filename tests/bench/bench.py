@@ -6,6 +6,7 @@ has one. `met` compares with the goal, whatever it is.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,7 @@ ROWS = {**speed.ROWS, "P7": p7, "P8": p8, "P9": p9}
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
     wanted = sys.argv[1:] or sorted(ROWS)
     unknown = [name for name in wanted if name not in ROWS]
     if unknown:

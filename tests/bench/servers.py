@@ -89,11 +89,9 @@ class Server:
         self.port = rig.free_ports()
         self.pid = None
         self.process = None
-        os.makedirs(self.folder)
-        self.prepare()
 
     def prepare(self):
-        pass
+        """Makes its files; called once, when it is certain to be stopped."""
 
     def command(self):
         raise NotImplementedError
@@ -330,6 +328,8 @@ class Bench:
     def add(self, kind, *arguments, **named):
         server = kind(self.folder, *arguments, **named)
         self.servers.append(server)
+        os.makedirs(server.folder)
+        server.prepare()
         return server
 
     def __enter__(self):
@@ -337,5 +337,8 @@ class Bench:
 
     def __exit__(self, *_):
         for server in self.servers:
-            server.stop()
+            try:
+                server.stop()
+            except (OSError, subprocess.SubprocessError) as error:
+                print("bench: %s did not stop: %s" % (server.name, error), file=sys.stderr)
         shutil.rmtree(self.folder, ignore_errors=True)
