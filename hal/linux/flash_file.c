@@ -42,17 +42,28 @@ static enum status write_all(int file, off_t offset, const void *source, size_t 
 
 /* ---- operations ---- */
 
-static enum status file_read(struct hal_flash *flash, uint32_t offset, void *target,
-                             uint32_t size) {
-    struct flash_file *of = flash_file(flash);
-    return of->has_written ? read_ahead_all(of->file, offset, target, size)
-                           : read_ahead(&of->ahead, of->file, offset, target, size);
+/* Before the first write comes a start, which reads everything; after it, mostly what was written
+ * last is read back, to be answered with. */
+static enum status file_read(struct hal_flash *base, uint32_t offset, void *target, uint32_t size) {
+    struct flash_file *flash = flash_file(base);
+    if (!flash->has_written) {
+        return read_ahead(&flash->ahead, flash->file, offset, target, size);
+    }
+    return read_ahead_has(&flash->ahead, offset, target, size)
+               ? STATUS_OK
+               : read_ahead_all(flash->file, offset, target, size);
 }
 
-static enum status file_program(struct hal_flash *flash, uint32_t offset, const void *source,
+static enum status file_program(struct hal_flash *base, uint32_t offset, const void *source,
                                 uint32_t size) {
-    flash_file(flash)->has_written = true;
-    return write_all(flash_file(flash)->file, offset, source, size);
+    struct flash_file *flash = flash_file(base);
+    flash->has_written = true;
+    read_ahead_drop(&flash->ahead);
+    enum status status = write_all(flash->file, offset, source, size);
+    if (status == STATUS_OK) {
+        read_ahead_keep(&flash->ahead, offset, source, size);
+    }
+    return status;
 }
 
 static enum status file_erase(struct hal_flash *flash, uint32_t block) {

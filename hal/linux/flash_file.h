@@ -23,8 +23,8 @@ struct flash_file {
     int blocking_error;    /* errno of a sync that blocked; 0: it succeeded */
     bool is_syncing;
     bool has_blocked; /* the running sync has already ended, in `blocking_error` */
-    bool has_written; /* from then on reads are single ones, and see what was written */
-    struct read_ahead ahead;
+    bool has_written;
+    struct read_ahead ahead; /* what a start reads; later, what was written last */
 };
 
 struct flash_file_size {

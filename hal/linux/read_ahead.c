@@ -96,3 +96,21 @@ void read_ahead_drop(struct read_ahead *ahead) {
     }
     ahead->uses = 0;
 }
+
+void read_ahead_keep(struct read_ahead *ahead, off_t offset, const void *source, size_t size) {
+    read_ahead_drop(ahead);
+    if (size <= READ_AHEAD_MAX) {
+        memcpy(ahead->windows[0].bytes, source, size);
+        ahead->windows[0].start = offset;
+        ahead->windows[0].size = (uint32_t)size;
+    }
+}
+
+bool read_ahead_has(struct read_ahead *ahead, off_t offset, void *target, size_t size) {
+    const struct read_ahead_window *window = &ahead->windows[0];
+    if (window->size == 0 || !holds(window, offset, size)) {
+        return false;
+    }
+    memcpy(target, window->bytes + (offset - window->start), size);
+    return true;
+}

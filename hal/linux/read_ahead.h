@@ -33,6 +33,12 @@ must_check enum status read_ahead(struct read_ahead *ahead, int file, off_t offs
 /* Forgets what was read. */
 void read_ahead_drop(struct read_ahead *ahead);
 
+/* Forgets what was read and keeps what was just written, if it fits a window. */
+void read_ahead_keep(struct read_ahead *ahead, off_t offset, const void *source, size_t size);
+
+/* Copies what is kept or was read, without a system call; false: not all of it is. */
+bool read_ahead_has(struct read_ahead *ahead, off_t offset, void *target, size_t size);
+
 /* The same without a window. */
 must_check enum status read_ahead_all(int file, off_t offset, void *target, size_t size);
 

@@ -33,16 +33,26 @@ void daemon_die(int code, const char *format, ...) {
     exit(code);
 }
 
+/* Asked of the kernel once a second: a system call that every turn of the loop would make. */
+static bool is_synchronised(uint64_t now_ms) {
+    static uint64_t asked_ms;
+    static bool answer;
+    struct timex state = {0};
+    if (asked_ms == 0 || now_ms - asked_ms >= 1000) {
+        asked_ms = now_ms;
+        answer = adjtimex(&state) != TIME_ERROR;
+    }
+    return answer;
+}
+
 struct hub_clock daemon_read_clock(void) {
     struct timespec wall;
-    struct timex state = {0};
     struct hub_clock clock = {.mono_ms = loop_now_ms()};
     /* Before this, no clock chip was set: the hub says that it does not know the time. */
     const time_t first_plausible = 1700000000;
     if (clock_gettime(CLOCK_REALTIME, &wall) == 0 && wall.tv_sec > first_plausible) {
         clock.wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
-        bool is_synchronised = adjtimex(&state) != TIME_ERROR;
-        clock.quality = is_synchronised ? 2 : 1;
+        clock.quality = is_synchronised(clock.mono_ms) ? 2 : 1;
     }
     return clock;
 }

@@ -8,7 +8,7 @@
 /* In byte mode a page is appended to: damage before the write position is not survived there. */
 static bool makes_sense(const struct store_cuts *cuts, uint8_t model) {
     return (model != SIM_FLASH_DISTURB || cuts->geometry->program_bytes > 1) &&
-           (model != SIM_FLASH_METASTABLE || cuts->plan == STORE_CUTS_ONE);
+           (model != SIM_FLASH_METASTABLE || cuts->has_weak_cells || cuts->plan == STORE_CUTS_ONE);
 }
 
 static bool is_length(uint8_t model) {
@@ -100,8 +100,7 @@ static void start_twice(struct rig *rig) {
     if (rig->what == NULL && store_mount(&rig->store) != STATUS_OK) {
         store_rig_wrong(rig, "the store mounts once, but not twice");
     }
-    bool is_equal = digest == store_rig_digest(rig) && torn == rig->store.stats.torn_frames;
-    if (!is_equal && rig->flash.weak_count == 0) {
+    if (digest != store_rig_digest(rig) || torn != rig->store.stats.torn_frames) {
         store_rig_wrong(rig, "two mounts of the same bytes differ");
     }
     if (rig->flash.operations > 0) {
@@ -136,7 +135,11 @@ static bool cut_here(struct store_cuts *cuts, struct store_cuts_world *world,
     cuts->distinct += 1;
     cuts->twice += world->level > 0;
     rig->torn = 0;
-    start_twice(rig);
+    if (rig->flash.weak_count > 0) {
+        store_rig_restart_weak(rig);
+    } else {
+        start_twice(rig);
+    }
     cuts->torn += rig->torn;
     if (rig->what == NULL) {
         if (again && world->level + 2 < STORE_CUTS_LEVELS) {

@@ -427,6 +427,57 @@ void store_rig_restart(struct rig *rig) {
     rig_verify(rig);
 }
 
+enum { WEAK_MOUNTS = 3, WEAK_BOOTS = 6, WEAK_LOOKS = 3 };
+
+static bool is_pending(const struct rig *rig, uint32_t object) {
+    for (uint32_t i = 0; i < rig->pending_count; i++) {
+        if (rig->pending[i].object == object) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One start with weak cells, and one commit. False: it has failed, and another start follows. */
+static bool start_weak(struct rig *rig) {
+    sim_flash_power_on(&rig->flash);
+    enum status status = STATUS_CORRUPT;
+    for (uint32_t i = 0; i < WEAK_MOUNTS && status != STATUS_OK; i++) {
+        status = store_mount(&rig->store);
+    }
+    if (status != STATUS_OK) {
+        store_rig_wrong(rig, "the store does not mount with weak cells");
+        return true;
+    }
+    for (uint32_t object = 0; object < RIG_OBJECTS; object++) {
+        if (!is_pending(rig, object)) {
+            verify_object(rig, object);
+        }
+    }
+    follow_head(rig, rig->store.head_seq);
+    rig->acked_seq = rig->store.acked_seq;
+    rig_append(rig, 4);
+    store_rig_settle(rig);
+    return !rig->store.has_failed;
+}
+
+void store_rig_restart_weak(struct rig *rig) {
+    enum { BEGIN = offsetof(struct rig, number), SIZE = offsetof(struct rig, what) - BEGIN };
+    static uint8_t model[SIZE];
+    bool is_done = false;
+    memcpy(model, (const uint8_t *)rig + BEGIN, SIZE);
+    for (uint32_t boot = 0; boot < WEAK_BOOTS && !is_done; boot++) {
+        memcpy((uint8_t *)rig + BEGIN, model, SIZE);
+        is_done = start_weak(rig);
+    }
+    if (!is_done) {
+        store_rig_wrong(rig, "weak cells stop the store for good");
+    }
+    for (uint32_t look = 0; look < WEAK_LOOKS && rig->what == NULL; look++) {
+        rig_remount(rig);
+    }
+}
+
 void rig_remount(struct rig *rig) {
     sync_flash(rig);
     store_rig_restart(rig);

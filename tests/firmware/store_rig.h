@@ -110,6 +110,10 @@ void store_rig_fork(struct rig *fork, const struct rig *from);
 uint64_t store_rig_digest(const struct rig *rig);
 /* Ends the program, not the power, then starts again. */
 void rig_remount(struct rig *rig);
+/* As store_rig_restart(), of a device with cells that read as they like: until something new is
+ * durable, the group on its way may be there or not, and differently at each look; what was durable
+ * before is there, and afterwards nothing changes any more. */
+void store_rig_restart_weak(struct rig *rig);
 /* Compares every object and the log behind the acknowledged cursor with the model. */
 void rig_verify(struct rig *rig);
 

@@ -86,6 +86,20 @@ static void sees_what_was_written_once_its_windows_are_dropped(void **state) {
     read_is_right(4000, 100);
 }
 
+static void keeps_what_was_written_last_if_it_fits(void **state) {
+    (void)state;
+    uint8_t bytes[64];
+    assert_false(read_ahead_has(&ahead, 8192, bytes, 16));
+    read_ahead_keep(&ahead, 8192, content, 64);
+    assert_true(read_ahead_has(&ahead, 8192 + 16, bytes, 48));
+    assert_memory_equal(bytes, content + 16, 48);
+    assert_false(read_ahead_has(&ahead, 8192 + 16, bytes, 49));
+    assert_false(read_ahead_has(&ahead, 8191, bytes, 2));
+    read_ahead_keep(&ahead, 0, content, READ_AHEAD_MAX + 1);
+    assert_false(read_ahead_has(&ahead, 8192, bytes, 16));
+    assert_false(read_ahead_has(&ahead, 0, bytes, 16));
+}
+
 static void passes_on_what_the_system_says(void **state) {
     (void)state;
     uint8_t byte;
@@ -101,6 +115,7 @@ int hal_read_ahead_tests(void) {
         read_ahead_unit(reads_to_the_last_byte_and_not_behind_it),
         read_ahead_unit(larger_reads_than_a_window_are_whole),
         read_ahead_unit(sees_what_was_written_once_its_windows_are_dropped),
+        read_ahead_unit(keeps_what_was_written_last_if_it_fits),
         read_ahead_unit(passes_on_what_the_system_says),
     };
     return cmocka_run_group_tests_name("hal/read_ahead", tests, NULL, NULL);
