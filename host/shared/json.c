@@ -139,6 +139,9 @@ bool json_equals(const struct json *json, unsigned token, const char *text) {
     if (json->tokens[token].type != JSMN_STRING) {
         return false;
     }
+    if (string.size > 0 && string.data[0] != (uint8_t)text[0] && string.data[0] != '\\') {
+        return false;
+    }
     if (memchr(string.data, '\\', string.size) == NULL) {
         return strncmp(text, (const char *)string.data, string.size) == 0 &&
                text[string.size] == '\0';
