@@ -17,6 +17,7 @@ struct board {
     uint32_t adb_clients; /* connections of adb tools, over all leases */
     uint32_t keys;        /* idempotency keys that outlive their process */
     uint32_t capabilities;
+    uint32_t label_sets;        /* different sets of labels that waiting requests ask for */
     uint32_t items_per_request; /* fan-out of one group request */
     uint32_t payload_bytes;     /* of one record: raw JSON of a request, output of an attempt */
     uint32_t frame_bytes;       /* largest frame of the store: one commit group */

@@ -29,6 +29,7 @@ const struct board BOARD_SYMBOL(BOARD) = {
     .adb_clients = BOARD_ADB_CLIENTS,
     .keys = BOARD_KEYS,
     .capabilities = BOARD_CAPABILITIES,
+    .label_sets = BOARD_LABEL_SETS,
     .items_per_request = BOARD_ITEMS_PER_REQUEST,
     .payload_bytes = BOARD_PAYLOAD_BYTES,
     .frame_bytes = BOARD_FRAME_BYTES,

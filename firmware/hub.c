@@ -29,7 +29,7 @@ static uint32_t cells_for(uint32_t entries) {
 }
 
 static uint32_t timer_count(const struct board *board) {
-    return board->items + board->processes + board->phones;
+    return board->items + board->processes + board->phones + 1;
 }
 
 struct layout {
@@ -40,7 +40,15 @@ struct layout {
     struct hub_phone *phones;
     struct hub_key *keys;
     struct capability *capabilities;
-    struct hub_queue *queues;
+    struct budget *budgets;
+    struct hub_lane *lanes;
+    struct hub_strand *strands;
+    struct hub_gate *gates;
+    struct hub_label_set *label_sets;
+    struct heap_node *item_nodes, *strand_nodes;
+    uint32_t *free_phones, *matches;
+    uint32_t *lane_next, *strand_next, *gate_next;
+    struct hash_cell *lane_cells, *strand_cells, *gate_cells;
     uint8_t *record_buffer, *read_buffer;
     uint32_t record_bytes;
     uint32_t *process_next, *item_next, *attempt_next;
@@ -84,15 +92,41 @@ static void lay_out_tables(struct carver *carver, const struct board *board,
     layout->phones = carve(carver, board->phones, sizeof(struct hub_phone));
     layout->keys = carve(carver, board->keys, sizeof(struct hub_key));
     layout->capabilities = carve(carver, board->capabilities, sizeof(struct capability));
-    layout->queues = carve(carver, board->phones + board->capabilities, sizeof(struct hub_queue));
+    layout->budgets = carve(carver, board->capabilities, sizeof(struct budget));
     layout->record_bytes = board->payload_bytes + 2 * HUB_ERROR_BYTES;
     layout->record_buffer = carve(carver, layout->record_bytes, 1);
     layout->read_buffer = carve(carver, layout->record_bytes, 1);
 }
 
+/* A gate for the key of each process and for the account of each item; the rest one an item. */
+static uint32_t gate_count(const struct board *board) {
+    return board->processes + board->items;
+}
+
+static void lay_out_queues(struct carver *carver, const struct board *board,
+                           struct layout *layout) {
+    uint32_t words = hub_phone_words(board);
+    layout->lanes = carve(carver, board->items, sizeof(struct hub_lane));
+    layout->strands = carve(carver, board->items, sizeof(struct hub_strand));
+    layout->gates = carve(carver, gate_count(board), sizeof(struct hub_gate));
+    layout->label_sets = carve(carver, board->label_sets, sizeof(struct hub_label_set));
+    layout->item_nodes = carve(carver, board->items, sizeof(struct heap_node));
+    layout->strand_nodes = carve(carver, board->items, sizeof(struct heap_node));
+    layout->free_phones = carve(carver, words, sizeof(uint32_t));
+    layout->matches =
+        carve(carver, (size_t)(board->capabilities + board->label_sets) * words, sizeof(uint32_t));
+    layout->lane_next = carve(carver, board->items, sizeof(uint32_t));
+    layout->strand_next = carve(carver, board->items, sizeof(uint32_t));
+    layout->gate_next = carve(carver, gate_count(board), sizeof(uint32_t));
+    layout->lane_cells = carve(carver, cells_for(board->items), sizeof(struct hash_cell));
+    layout->strand_cells = carve(carver, cells_for(board->items), sizeof(struct hash_cell));
+    layout->gate_cells = carve(carver, cells_for(gate_count(board)), sizeof(struct hash_cell));
+}
+
 static size_t lay_out(struct carver *carver, const struct board *board, struct layout *layout) {
     lay_out_store(carver, board, &layout->store);
     lay_out_tables(carver, board, layout);
+    lay_out_queues(carver, board, layout);
     layout->process_next = carve(carver, board->processes, sizeof(uint32_t));
     layout->item_next = carve(carver, board->items, sizeof(uint32_t));
     layout->attempt_next = carve(carver, board->attempts, sizeof(uint32_t));
@@ -111,6 +145,16 @@ size_t hub_bytes(const struct board *board) {
     return lay_out(&carver, board, &layout);
 }
 
+static void init_queues(struct hub *hub, const struct layout *layout) {
+    const struct board *board = hub->board;
+    pool_init(&hub->lane_pool, layout->lane_next, board->items);
+    pool_init(&hub->strand_pool, layout->strand_next, board->items);
+    pool_init(&hub->gate_pool, layout->gate_next, gate_count(board));
+    hash_index_init(&hub->by_lane, layout->lane_cells, cells_for(board->items));
+    hash_index_init(&hub->by_strand, layout->strand_cells, cells_for(board->items));
+    hash_index_init(&hub->by_gate, layout->gate_cells, cells_for(gate_count(board)));
+}
+
 void hub_init(struct hub *hub, const struct board *board, void *memory, struct hal_flash *flash,
               uint64_t seed) {
     struct carver carver = {.base = memory};
@@ -125,7 +169,16 @@ void hub_init(struct hub *hub, const struct board *board, void *memory, struct h
         .phones = layout.phones,
         .keys = layout.keys,
         .capabilities = layout.capabilities,
-        .queues = layout.queues,
+        .budgets = layout.budgets,
+        .lanes = layout.lanes,
+        .strands = layout.strands,
+        .gates = layout.gates,
+        .label_sets = layout.label_sets,
+        .item_nodes = layout.item_nodes,
+        .strand_nodes = layout.strand_nodes,
+        .free_phones = layout.free_phones,
+        .matches = layout.matches,
+        .first_lane = HUB_NONE,
         .record_buffer = layout.record_buffer,
         .read_buffer = layout.read_buffer,
         .record_bytes = layout.record_bytes,
@@ -143,9 +196,7 @@ void hub_init(struct hub *hub, const struct board *board, void *memory, struct h
     hash_index_init(&hub->by_key, layout.key_cells, cells_for(board->processes + board->keys));
     timer_init(&hub->timers, layout.timer_heap, layout.timer_position, layout.timer_due,
                timer_count(board));
-    for (uint32_t q = 0; q < board->phones + board->capabilities; q++) {
-        hub->queues[q] = (struct hub_queue){HUB_NONE, HUB_NONE};
-    }
+    init_queues(hub, &layout);
 }
 
 uint32_t hub_item_timer(const struct hub *hub, uint32_t item) {
@@ -161,6 +212,10 @@ uint32_t hub_process_timer(const struct hub *hub, uint32_t process) {
 uint32_t hub_phone_timer(const struct hub *hub, uint32_t phone) {
     check(phone < hub->board->phones);
     return hub->board->items + hub->board->processes + phone;
+}
+
+uint32_t hub_budget_timer(const struct hub *hub) {
+    return timer_count(hub->board) - 1;
 }
 
 /* ---- time ---- */
@@ -225,6 +280,8 @@ static void timer_due_now(struct hub *hub, uint32_t owner) {
         hub_item_timer_due(hub, owner);
     } else if (owner < hub->board->items + hub->board->processes) {
         hub_process_timer_due(hub, owner - hub->board->items);
+    } else if (owner == hub_budget_timer(hub)) {
+        hub->is_unscheduled = true;
     } else {
         hub_phone_judge(hub, owner - hub->board->items - hub->board->processes);
     }
@@ -237,6 +294,9 @@ static uint32_t timer_room(const struct hub *hub, uint32_t owner) {
     }
     if (owner < board->items + board->processes) {
         return hub_process_end_room(hub, owner - board->items);
+    }
+    if (owner == hub_budget_timer(hub)) {
+        return 0;
     }
     uint32_t item = hub->phones[owner - board->items - board->processes].item;
     return item == HUB_NONE ? 0 : hub_attempt_end_room(hub, item);
@@ -273,27 +333,46 @@ static bool recover_items(struct hub *hub) {
     return true;
 }
 
-/* An attempt that was asked to stop before anybody began it has stopped already. */
+/* Its actions are others than those it has done some of (SPEC.md section 2: every new attempt goes
+ * on behind the last one done). */
+static bool has_other_actions(const struct hub *hub, uint32_t item) {
+    const struct capability *capability = hub_capability_of(hub, item);
+    const struct record_item *image = &hub->items[item].image;
+    return capability != NULL && image->actions_done > 0 &&
+           image->actions_digest != capability->actions_digest;
+}
+
+/* An attempt that was asked to stop before anybody began it has stopped already, and one that
+ * cannot go on where the last one stopped does not begin. */
 static bool end_unbegun(struct hub *hub) {
-    for (uint32_t p = 0; p < hub->phone_count; p++) {
+    for (uint32_t p = 0; p < hub->phone_count && hub->starts_waiting > 0; p++) {
         uint32_t item = hub->phones[p].item;
-        if (item == HUB_NONE || hub->phones[p].is_started ||
-            hub->items[item].image.stop == RECORD_STOP_NONE) {
+        if (item == HUB_NONE || hub->phones[p].is_started) {
+            continue;
+        }
+        bool is_stopped = hub->items[item].image.stop != RECORD_STOP_NONE;
+        if (!is_stopped && !has_other_actions(hub, item)) {
             continue;
         }
         if (!hub_has_room(hub, hub_attempt_end_room(hub, item))) {
             return false;
         }
-        hub_attempt_force_stop(hub, item, bytes_of("not_begun"),
-                               bytes_of("it was asked to stop before it began"));
+        if (is_stopped) {
+            hub_attempt_force_stop(hub, item, bytes_of("not_begun"),
+                                   bytes_of("it was asked to stop before it began"));
+        } else {
+            hub_attempt_refuse(hub, item);
+        }
     }
     return true;
 }
 
 /* In this order: a lease is never granted past a deadline that is already due. */
 void hub_step(struct hub *hub) {
+    hub_attempt_log_touches(hub);
     if (recover_items(hub) && run_timers(hub) && end_unbegun(hub) && !hub->is_stopping) {
         schedule_run(hub);
+        (void)end_unbegun(hub);
     }
 }
 
@@ -329,7 +408,7 @@ void hub_stop(struct hub *hub, bool now) {
     for (uint32_t p = 0; now && p < hub->phone_count; p++) {
         uint32_t item = hub->phones[p].item;
         if (item != HUB_NONE && hub->items[item].image.state == RECORD_RUNNING &&
-            hub_has_room(hub, HUB_TRANSITION_BYTES)) {
+            hub->phones[p].lease.worker[0] == '\0' && hub_has_room(hub, HUB_TRANSITION_BYTES)) {
             hub_item_ask_stop(hub, item, RECORD_STOP_SHUTDOWN);
         }
     }
@@ -338,7 +417,7 @@ void hub_stop(struct hub *hub, bool now) {
 uint32_t hub_busy_count(const struct hub *hub) {
     uint32_t count = 0;
     for (uint32_t p = 0; p < hub->phone_count; p++) {
-        count += hub->phones[p].item != HUB_NONE;
+        count += hub->phones[p].item != HUB_NONE && hub->phones[p].lease.worker[0] == '\0';
     }
     return count;
 }
@@ -387,6 +466,8 @@ enum status hub_capability_set(struct hub *hub, const struct capability *capabil
     }
     hub->capabilities[index] = *capability;
     hub_reserve_recount(hub);
+    hub_labels_match_capability(hub, index);
+    queue_open_gates(hub);
     if (is_new) {
         hub_capability_bind(hub, index);
     }

@@ -13,6 +13,7 @@
 #include "firmware/budget.h"
 #include "firmware/capability.h"
 #include "firmware/hash_index.h"
+#include "firmware/heap.h"
 #include "firmware/item.h"
 #include "firmware/phone.h"
 #include "firmware/pool.h"
@@ -48,6 +49,8 @@ struct hub_process {
     uint32_t last_item;
     uint32_t capability;   /* HUB_NONE: its file is gone */
     uint32_t older, newer; /* finished ones in the order of their end; HUB_NONE */
+    uint32_t label_set;    /* the request's, until it has ended; HUB_NONE: none */
+    uint32_t key_gate;     /* of its concurrency key, until it has ended; HUB_NONE: none */
     struct record_time updated;
     uint64_t end_seq;       /* of the record that ended it; 0: it has not ended */
     uint64_t deadline_ms;   /* wall clock; 0: none */
@@ -55,6 +58,7 @@ struct hub_process {
     uint8_t key[RECORD_DIGEST_BYTES];
     uint8_t body_digest[RECORD_DIGEST_BYTES];
     bool has_key;
+    bool has_accounts;
     uint8_t priority;
     uint8_t status; /* enum process_status, as derived last */
 };
@@ -64,18 +68,16 @@ struct hub_item {
     uint32_t process;
     uint32_t number; /* from 1 in its process */
     uint32_t next_of_process;
-    uint32_t queue; /* that it waits in; HUB_NONE */
-    uint32_t queue_previous;
-    uint32_t queue_next;
+    uint32_t strand;        /* where it waits when it is ready; HUB_NONE: no capability, or ended */
     uint32_t first_attempt; /* kept attempts, oldest first */
     uint32_t attempt_count;
-    uint32_t failed_phone; /* the phone it failed on last, and how often in a row */
-    uint32_t failed_phone_count;
     uint64_t start_seq; /* of the record that started the running attempt */
     struct record_time attempt_started;
     uint8_t progress_percent; /* volatile */
     uint8_t step;             /* action it is in, from 0; volatile */
     bool needs_recovery;      /* was leased or running when the program ended */
+    bool is_queued;           /* in its strand's heap */
+    bool is_stopping;         /* its grace time counts */
 };
 
 struct hub_attempt {
@@ -109,9 +111,11 @@ struct hub_phone {
     struct hub_lease lease;
     uint64_t number;
     uint64_t revision;
-    uint64_t gone_ms;   /* when it left or fell silent last, if it ever did */
-    uint32_t item;      /* that leases it; HUB_NONE */
-    uint32_t hub_group; /* phones of one hub share it; 0: alone */
+    uint64_t gone_ms;    /* when it left or fell silent last, if it ever did */
+    uint32_t item;       /* that leases it; HUB_NONE */
+    uint32_t hub_group;  /* phones of one hub share it; 0: alone */
+    uint32_t first_lane; /* that wait for this phone only; HUB_NONE */
+    struct budget budget;
     bool was_gone;
     bool is_lost;    /* while leased, and not judged yet */
     bool is_started; /* the executor has been told to begin */
@@ -128,9 +132,39 @@ struct hub_key {
     uint8_t status;
 };
 
-struct hub_queue {
-    uint32_t first;
-    uint32_t last;
+/* Ready items wait in three floors, each ordered by priority, then age (hub_queue.c):
+ * a lane is what may run on the same phones; within it, a strand is what may run at the same time:
+ * its items share the gates that they pass. Strands whose gate is shut are parked at the gate. */
+struct hub_lane {
+    uint32_t capability;
+    uint32_t label_set;      /* HUB_NONE: none */
+    uint32_t phone;          /* index; HUB_NONE: any eligible one */
+    uint32_t strands;        /* heap of those that are not empty and not parked */
+    uint32_t next, previous; /* lanes with strands: of a phone, or of any */
+    uint32_t references;
+};
+
+struct hub_strand {
+    uint32_t lane;
+    uint32_t key_gate; /* HUB_NONE: none */
+    uint32_t account_gate;
+    uint32_t items;     /* heap */
+    uint32_t parked_at; /* gate; HUB_NONE: not parked */
+    uint32_t parked_next, parked_previous;
+    uint32_t references;
+};
+
+/* A concurrency key, or an account. */
+struct hub_gate {
+    uint8_t digest[RECORD_DIGEST_BYTES];
+    uint32_t in_use; /* items of it that are leased or running */
+    uint32_t parked; /* first strand */
+    uint32_t references;
+};
+
+struct hub_label_set {
+    char text[HUB_LABELS_BYTES];
+    uint32_t references; /* processes that have not ended */
 };
 
 struct hub_counters {
@@ -153,16 +187,28 @@ struct hub {
     struct hub_phone *phones;
     struct hub_key *keys;
     struct capability *capabilities;
-    struct hub_queue *queues; /* one a phone, then one a capability */
-    uint8_t *record_buffer;   /* to write a record */
-    uint8_t *read_buffer;     /* to read one */
-    uint32_t record_bytes;    /* of each of the two */
+    struct budget *budgets; /* one a capability */
+    struct hub_lane *lanes;
+    struct hub_strand *strands;
+    struct hub_gate *gates;
+    struct hub_label_set *label_sets;
+    struct heap_node *item_nodes;
+    struct heap_node *strand_nodes;
+    uint32_t *free_phones;  /* bit for each phone that is ready and not leased */
+    uint32_t *matches;      /* for each capability, then each label set: bit for each phone */
+    uint8_t *record_buffer; /* to write a record */
+    uint8_t *read_buffer;   /* to read one */
+    uint32_t record_bytes;  /* of each of the two */
     struct pool process_pool;
     struct pool item_pool;
     struct pool attempt_pool;
+    struct pool lane_pool;
+    struct pool strand_pool;
+    struct pool gate_pool;
     struct hash_index by_number; /* processes */
     struct hash_index by_key;    /* processes, then kept keys (entries from `processes` on) */
-    struct timer_table timers;   /* items, then processes, then phones */
+    struct hash_index by_lane, by_strand, by_gate;
+    struct timer_table timers; /* items, then processes, then phones, then one for budgets */
     struct jitter jitter;
     struct hub_clock clock;
     struct record_hub image;
@@ -178,6 +224,11 @@ struct hub {
     uint32_t recovery_next;  /* next item to look at after a restart; items: done */
     uint64_t reserved_bytes; /* of the store, for what accepted items may still write */
     uint64_t stop_grace_ms;
+    struct budget_limit phone_limit;
+    uint32_t first_lane;      /* for any phone */
+    uint32_t starts_waiting;  /* attempts whose executor has not been told to begin */
+    uint32_t touches_waiting; /* items whose first device interaction is not recorded yet */
+    uint64_t resume_ms;       /* when the item that is being suspended for budget may go on */
     bool has_upstream;
     bool is_stopping;    /* no new leases */
     bool is_unscheduled; /* something became ready or free since leases were last granted */
@@ -217,7 +268,7 @@ uint64_t hub_head_seq(const struct hub *hub);
 
 /* No new leases; running attempts are asked to stop when `now` is set. */
 void hub_stop(struct hub *hub, bool now);
-/* Items that hold a lease. */
+/* Items that hub itself runs now: external workers go on while the program is down. */
 uint32_t hub_busy_count(const struct hub *hub);
 
 /* ---- capabilities ---- */

@@ -71,14 +71,15 @@ void hub_attempt_trim(struct hub *hub) {
 
 /* The action that was running may have had its effect, must not be run twice, and nobody knows. */
 static bool is_uncertain(const struct hub *hub, uint32_t item, const struct record_attempt *end) {
-    const struct capability *capability = hub_capability_of(hub, item);
-    uint32_t action = hub->items[item].image.actions_done;
-    uint32_t phone = hub_phone_by_number(hub, hub->items[item].image.phone);
-    if (phone != HUB_NONE && !hub->phones[phone].is_started) {
-        return false; /* nobody was told to begin */
+    const struct record_item *image = &hub->items[item].image;
+    uint32_t phone = hub_item_phone(hub, item);
+    check(phone != HUB_NONE);
+    const struct hub_phone *on = &hub->phones[phone];
+    if (!on->is_started || image->suspension == RECORD_SUSPEND_REVIEW) {
+        return false; /* nobody was told to begin, or the action behind the review was not begun */
     }
-    if (capability == NULL || action >= capability->action_count ||
-        (capability->once_actions >> action & 1u) == 0) {
+    if (image->actions_done >= on->lease.action_count ||
+        (on->lease.once_actions >> image->actions_done & 1u) == 0) {
         return false;
     }
     return end->outcome != RECORD_FAILURE || end->category != RECORD_CATEGORY_EXIT_CODE;
@@ -97,8 +98,7 @@ static enum item_event choose_failure(const struct hub *hub, uint32_t item,
                                !is_always_retryable(&hub->items[item].image, category))) {
         return ITEM_ON_FAIL_PERMANENT;
     }
-    uint32_t counted = hub->items[item].image.attempts_counted + 1;
-    return counted < capability->attempts_max ? ITEM_ON_FAIL_RETRY : ITEM_ON_FAIL_LAST;
+    return hub_attempt_failure(hub, item, true);
 }
 
 /* Which event of the table an attempt's end is. */
@@ -184,29 +184,27 @@ static void name_stop(const struct record_item *image, struct record_attempt *en
     }
 }
 
-static void remember_failure(struct hub_item *item, uint32_t phone) {
-    item->failed_phone_count = item->failed_phone == phone ? item->failed_phone_count + 1 : 1;
-    item->failed_phone = phone;
+static void remember_failure(struct record_item *image) {
+    bool is_again = image->failed_phone == image->phone;
+    image->failed_count = is_again && image->failed_count < RECORD_FAILED_MAX
+                              ? image->failed_count + 1
+                          : is_again ? RECORD_FAILED_MAX
+                                     : 1;
+    image->failed_phone = image->phone;
 }
 
-static struct bytes phone_id(const struct hub *hub, uint64_t number) {
-    uint32_t phone = hub_phone_by_number(hub, number);
-    struct bytes id = {0};
-    if (phone != HUB_NONE) {
-        id.data = (const uint8_t *)hub->phones[phone].id;
-        while (hub->phones[phone].id[id.size] != '\0') {
-            id.size += 1;
-        }
+static struct bytes text_of(const char *text) {
+    struct bytes bytes = {(const uint8_t *)text, 0};
+    while (text[bytes.size] != '\0') {
+        bytes.size += 1;
     }
-    return id;
+    return bytes;
 }
 
 static void set_image_reason(struct record_item *image, enum item_event event,
                              const struct record_attempt *end) {
     if (event == ITEM_ON_UNCERTAIN) {
         image->suspension = RECORD_SUSPEND_UNCERTAIN;
-    } else if (event == ITEM_ON_STOPPED_SUSPEND) {
-        image->suspension = RECORD_SUSPEND_OPERATOR;
     } else if (event == ITEM_ON_POISON) {
         image->category = RECORD_CATEGORY_POISON;
     } else if (end->category == RECORD_CATEGORY_DEADLINE) {
@@ -214,20 +212,39 @@ static void set_image_reason(struct record_item *image, enum item_event event,
     }
 }
 
-/* The attempt's last record, then the item's: one group. */
-static void end_attempt(struct hub *hub, uint32_t item, struct record_attempt end) {
+/* Whose lease it was, and what it did with the phone. */
+static void fill_lease(const struct hub_phone *phone, struct record_attempt *image) {
+    image->phone_id = text_of(phone->id);
+    image->worker = text_of(phone->lease.worker);
+    image->power_cycles = phone->lease.power_cycles;
+}
+
+static bool is_stop_pending(const struct record_item *image) {
+    return image->stop != RECORD_STOP_NONE;
+}
+
+/* `known`: the event that this end is, unless a stop is pending; ITEM_EVENT_COUNT: policy decides.
+ * The attempt's last record, then the item's: one group. */
+static void end_attempt(struct hub *hub, uint32_t item, struct record_attempt end,
+                        enum item_event known) {
     struct hub_item *of = &hub->items[item];
+    uint32_t phone = hub_item_phone(hub, item);
+    check(phone != HUB_NONE);
     name_stop(&of->image, &end);
-    end.phone_id = phone_id(hub, of->image.phone);
+    fill_lease(&hub->phones[phone], &end);
     end.started = of->attempt_started;
     end.ended = hub_now(hub);
     end.actions_done = of->image.actions_done;
     end.progress_percent = end.outcome == RECORD_SUCCESS ? 100 : of->progress_percent;
-    enum item_event event = choose_end(hub, item, &end);
+    enum item_event event = known == ITEM_EVENT_COUNT || is_stop_pending(&of->image)
+                                ? choose_end(hub, item, &end)
+                                : known;
+    hub_budget_settle(hub, phone);
+    hub->resume_ms = hub_budget_resume_ms(hub, item, phone);
     hub_log_attempt(hub, item, hub_attempt_take(hub, item), RECORD_ATTEMPT_ENDED_EVENT, &end);
     if (end.outcome == RECORD_FAILURE) {
         hub->counters.errors[end.category] += 1;
-        remember_failure(of, hub_phone_by_number(hub, of->image.phone));
+        remember_failure(&of->image);
     }
     set_image_reason(&of->image, event, &end);
     hub_item_change(hub, item, event, record_for(event));
@@ -292,7 +309,7 @@ enum status hub_attempt_end(struct hub *hub, uint32_t phone, uint64_t token,
         status = STATUS_AGAIN;
     }
     if (status == STATUS_OK) {
-        end_attempt(hub, item, image);
+        end_attempt(hub, item, image, ITEM_EVENT_COUNT);
     }
     return status;
 }
@@ -302,6 +319,21 @@ static void raise_progress(struct hub_item *item, uint32_t percent) {
     if (percent <= 100 && percent > item->progress_percent) {
         item->progress_percent = (uint8_t)percent;
     }
+}
+
+/* Logs what an attempt has found and done so far. */
+static void record_step(struct hub *hub, uint32_t item, struct record_attempt image) {
+    struct hub_item *of = &hub->items[item];
+    uint32_t phone = hub_item_phone(hub, item);
+    check(phone != HUB_NONE);
+    of->image.actions_done = image.actions_done;
+    of->step = (uint8_t)of->image.actions_done;
+    raise_progress(of, image.progress_percent);
+    image.progress_percent = of->progress_percent;
+    image.outcome = RECORD_UNFINISHED;
+    image.started = of->attempt_started;
+    fill_lease(&hub->phones[phone], &image);
+    hub_log_attempt(hub, item, hub_attempt_take(hub, item), RECORD_STEP_EVENT, &image);
 }
 
 enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
@@ -316,17 +348,35 @@ enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
     if (!hub_has_room(hub, room_for(&image))) {
         return STATUS_AGAIN;
     }
-    struct hub_item *of = &hub->items[item];
-    check(so_far->actions_done > of->image.actions_done);
-    of->image.actions_done = so_far->actions_done;
-    of->step = (uint8_t)of->image.actions_done;
-    raise_progress(of, so_far->progress_percent);
-    image.progress_percent = of->progress_percent;
-    image.outcome = RECORD_UNFINISHED;
-    image.phone_id = phone_id(hub, of->image.phone);
-    image.started = of->attempt_started;
-    hub_log_attempt(hub, item, hub_attempt_take(hub, item), RECORD_STEP_EVENT, &image);
+    check(so_far->actions_done > hub->items[item].image.actions_done);
+    record_step(hub, item, image);
     return STATUS_OK;
+}
+
+enum status hub_attempt_review(struct hub *hub, uint32_t phone, uint64_t token,
+                               const struct record_attempt *so_far) {
+    uint32_t item;
+    enum status status = find_attempt(hub, phone, token, &item);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct record_attempt image = *so_far;
+    fit(hub, &image);
+    if (!hub_has_room(hub, room_for(&image))) {
+        return STATUS_AGAIN;
+    }
+    image.actions_done = hub->items[item].image.actions_done + 1;
+    record_step(hub, item, image);
+    hub_item_ask_suspend(hub, item, RECORD_SUSPEND_REVIEW);
+    return STATUS_OK;
+}
+
+/* The time is exact even when the group is full: then its record follows in the next one. */
+static void log_touch(struct hub *hub, uint32_t phone) {
+    struct hub_lease *lease = &hub->phones[phone].lease;
+    lease->is_touched = false;
+    hub->touches_waiting -= 1;
+    (void)hub_log_item(hub, hub->phones[phone].item, RECORD_FIRST_DEVICE_EVENT);
 }
 
 enum status hub_attempt_touched(struct hub *hub, uint32_t phone, uint64_t token) {
@@ -334,8 +384,56 @@ enum status hub_attempt_touched(struct hub *hub, uint32_t phone, uint64_t token)
     enum status status = find_attempt(hub, phone, token, &item);
     if (status == STATUS_OK && hub->items[item].image.first_device.boot == 0) {
         hub->items[item].image.first_device = hub_now(hub);
+        hub->phones[phone].lease.is_touched = true;
+        hub->touches_waiting += 1;
+        if (hub_has_room(hub, HUB_TRANSITION_BYTES)) {
+            log_touch(hub, phone);
+        }
     }
     return status;
+}
+
+void hub_attempt_log_touches(struct hub *hub) {
+    for (uint32_t p = 0; p < hub->phone_count && hub->touches_waiting > 0; p++) {
+        if (hub->phones[p].lease.is_touched && hub->phones[p].item != HUB_NONE &&
+            hub_has_room(hub, HUB_TRANSITION_BYTES)) {
+            log_touch(hub, p);
+        }
+    }
+}
+
+enum status hub_attempt_power_cycle(struct hub *hub, uint32_t phone, uint64_t token) {
+    uint32_t item;
+    enum status status = find_attempt(hub, phone, token, &item);
+    if (status == STATUS_OK && !hub_has_room(hub, HUB_TRANSITION_BYTES)) {
+        status = STATUS_AGAIN;
+    }
+    if (status == STATUS_OK && !hub_budget_power_cycle(hub, phone)) {
+        hub_item_ask_suspend(hub, item, RECORD_SUSPEND_BUDGET);
+        status = STATUS_FULL;
+    }
+    return status;
+}
+
+enum status hub_attempt_end_known(struct hub *hub, uint32_t item, const struct record_attempt *end,
+                                  enum item_event known) {
+    struct record_attempt image = *end;
+    fit(hub, &image);
+    if (!hub_has_room(hub, room_for(&image))) {
+        return STATUS_AGAIN;
+    }
+    end_attempt(hub, item, image, known);
+    return STATUS_OK;
+}
+
+enum item_event hub_attempt_failure(const struct hub *hub, uint32_t item, bool is_retryable) {
+    const struct capability *capability = hub_capability_of(hub, item);
+    uint32_t counted = hub->items[item].image.attempts_counted + 1;
+    if (!is_retryable) {
+        return ITEM_ON_FAIL_PERMANENT;
+    }
+    return capability != NULL && counted < capability->attempts_max ? ITEM_ON_FAIL_RETRY
+                                                                    : ITEM_ON_FAIL_LAST;
 }
 
 enum status hub_attempt_progress(struct hub *hub, uint32_t phone, uint64_t token, uint32_t step,
@@ -370,29 +468,48 @@ enum status hub_attempt_findings(struct hub *hub, uint32_t item, struct bytes *r
 
 /* What was found before the attempt was cut off, by it or by one before it, stands in the newest
  * record: it is kept, since the next attempt goes on behind it. */
-static void end_silently(struct hub *hub, uint32_t item, struct record_attempt end) {
+static void end_silently(struct hub *hub, uint32_t item, struct record_attempt end,
+                         enum item_event known) {
     (void)!hub_attempt_findings(hub, item, &end.result);
-    end_attempt(hub, item, end);
+    end_attempt(hub, item, end, known);
 }
 
 void hub_attempt_force_stop(struct hub *hub, uint32_t item, struct bytes code,
                             struct bytes message) {
     end_silently(
         hub, item,
-        (struct record_attempt){.outcome = RECORD_STOPPED, .code = code, .message = message});
+        (struct record_attempt){.outcome = RECORD_STOPPED, .code = code, .message = message},
+        ITEM_EVENT_COUNT);
+}
+
+void hub_attempt_refuse(struct hub *hub, uint32_t item) {
+    static const char changed[] = "its capability's actions are others than those it has done";
+    struct record_attempt end = {
+        .outcome = RECORD_FAILURE,
+        .category = RECORD_CATEGORY_CAPABILITY,
+        .code = bytes_of("actions_changed"),
+        .message = {(const uint8_t *)changed, sizeof changed - 1},
+    };
+    end_silently(hub, item, end, ITEM_ON_FAIL_PERMANENT);
+}
+
+void hub_item_return(struct hub *hub, uint32_t item) {
+    struct record_item *image = &hub->items[item].image;
+    bool is_poison = image->deliveries + 1 >= ITEM_DELIVERIES_MAX;
+    image->category = is_poison ? RECORD_CATEGORY_POISON : image->category;
+    hub_item_change(hub, item, is_poison ? ITEM_ON_POISON : ITEM_ON_RETURN,
+                    is_poison ? RECORD_FAILED_EVENT : RECORD_RETURNED_EVENT);
 }
 
 void hub_item_interrupt(struct hub *hub, uint32_t item, enum record_category category,
                         bool is_counted_attempt) {
     struct record_item *image = &hub->items[item].image;
+    if (image->state == RECORD_LEASED && category == RECORD_CATEGORY_PHONE_LOST) {
+        hub_item_return(hub, item);
+        return;
+    }
     if (image->state == RECORD_LEASED) {
-        bool is_delivery = is_counted_attempt && category == RECORD_CATEGORY_PHONE_LOST;
-        bool is_poison = is_delivery && image->deliveries + 1 >= ITEM_DELIVERIES_MAX;
-        image->category = is_poison ? RECORD_CATEGORY_POISON : image->category;
-        enum item_event event = is_poison     ? ITEM_ON_POISON
-                                : is_delivery ? ITEM_ON_RETURN
-                                              : ITEM_ON_GIVE_BACK;
-        hub_item_change(hub, item, event, is_poison ? RECORD_FAILED_EVENT : RECORD_RETURNED_EVENT);
+        hub_item_change(hub, item, ITEM_ON_GIVE_BACK, RECORD_RETURNED_EVENT);
         return;
     }
     check(image->state == RECORD_RUNNING);
@@ -406,5 +523,5 @@ void hub_item_interrupt(struct hub *hub, uint32_t item, enum record_category cat
         .message = is_phone ? (struct bytes){(const uint8_t *)lost, sizeof lost - 1}
                             : (struct bytes){(const uint8_t *)restarted, sizeof restarted - 1},
     };
-    end_silently(hub, item, end);
+    end_silently(hub, item, end, ITEM_EVENT_COUNT);
 }

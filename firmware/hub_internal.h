@@ -3,10 +3,16 @@
 #define FIRMWARE_HUB_INTERNAL_H
 
 #include "firmware/hub.h"
+#include "protocol/sha256.h"
 
 enum {
-    HUB_RECORD_BYTES = 256, /* an image without texts, as CBOR with its head: upper bound */
-    HUB_ERROR_BYTES = 2048, /* reserved in the store for the error of an attempt */
+    HUB_ORDER_PROCESS_BITS = 40, /* of a process's number, in the order of the queues */
+    HUB_ORDER_ITEM_BITS = 20,
+    HUB_NEW_ITEM_BYTES = 128,     /* record of an item that was never leased: upper bound */
+    HUB_PLAIN_RECORD_BYTES = 256, /* of any kind, without a worker's name and without texts: upper
+                                     bound in practice, for reserves */
+    HUB_RECORD_BYTES = 352,       /* an image without texts, as CBOR with its head: upper bound */
+    HUB_ERROR_BYTES = 2048,       /* reserved in the store for the error of an attempt */
     HUB_TRANSITION_BYTES = 5 * HUB_RECORD_BYTES, /* one item's transition without an attempt */
 };
 
@@ -14,6 +20,16 @@ enum {
 uint32_t hub_item_timer(const struct hub *hub, uint32_t item);
 uint32_t hub_process_timer(const struct hub *hub, uint32_t process);
 uint32_t hub_phone_timer(const struct hub *hub, uint32_t phone);
+uint32_t hub_budget_timer(const struct hub *hub);
+
+/* Words of a set of bits with one for each phone. */
+static inline uint32_t hub_phone_words(const struct board *board) {
+    return (board->phones + 31) / 32;
+}
+static inline uint32_t hub_lowest_bit(uint32_t bits) {
+    check(bits != 0);
+    return (uint32_t)__builtin_ctz(bits);
+}
 
 /* True when the open group takes `bytes` more. */
 bool hub_has_room(const struct hub *hub, uint32_t bytes);
@@ -49,6 +65,17 @@ void hub_process_settle(struct hub *hub, uint32_t process);
 /* Sets the timers of a process and of its scheduled items that count in wall clock time. */
 void hub_process_arm(struct hub *hub, uint32_t process);
 void hub_item_ask_stop(struct hub *hub, uint32_t item, enum record_stop reason);
+/* Asks it to stop to be suspended; of two reasons, a review counts. */
+void hub_item_ask_suspend(struct hub *hub, uint32_t item, enum record_suspension reason);
+/* Of an external worker's lease on this item. */
+uint64_t hub_lease_ms(const struct hub *hub, uint32_t item);
+bool hub_item_is_external(const struct hub *hub, uint32_t item);
+/* The phone that the item leases; HUB_NONE: none. */
+uint32_t hub_item_phone(const struct hub *hub, uint32_t item);
+/* Sets the timer of an item that holds a lease anew: the lease was renewed. */
+void hub_item_rearm(struct hub *hub, uint32_t item);
+/* A lease ends before its attempt, and counts as a delivery. */
+void hub_item_return(struct hub *hub, uint32_t item);
 void hub_item_timer_due(struct hub *hub, uint32_t item);
 void hub_process_timer_due(struct hub *hub, uint32_t process);
 /* Room for all records that end a process's items. */
@@ -65,20 +92,116 @@ void hub_item_interrupt(struct hub *hub, uint32_t item, enum record_category cat
 /* A running item counts as stopped without a word of its executor. */
 void hub_attempt_force_stop(struct hub *hub, uint32_t item, struct bytes code,
                             struct bytes message);
+/* The attempt must not begin: the actions are others than those that its item has done. */
+void hub_attempt_refuse(struct hub *hub, uint32_t item);
+/* The attempt has ended in a way that its reporter knows: `known`, unless a stop is pending. AGAIN.
+ */
+enum status hub_attempt_end_known(struct hub *hub, uint32_t item, const struct record_attempt *end,
+                                  enum item_event known);
+enum item_event hub_attempt_failure(const struct hub *hub, uint32_t item, bool is_retryable);
+/* Records first device interactions that had no room. */
+void hub_attempt_log_touches(struct hub *hub);
 /* Frees kept attempts beyond the limits: a mount also finds some that were freed before. */
 void hub_attempt_trim(struct hub *hub);
 /* Takes a slot for the item's next attempt record; drops an older one if there is none. */
 uint32_t hub_attempt_take(struct hub *hub, uint32_t item);
 uint32_t hub_attempt_newest(const struct hub *hub, uint32_t item);
 
-/* Queues and leases (schedule.c). */
-void schedule_enqueue(struct hub *hub, uint32_t item);
-void schedule_dequeue(struct hub *hub, uint32_t item);
+/* Queues (hub_queue.c). */
+enum queue_gate { QUEUE_GATE_KEY, QUEUE_GATE_ACCOUNT };
+/* The gate of this name, made when it is new; HUB_NONE for an empty name. */
+uint32_t queue_gate_take(struct hub *hub, enum queue_gate kind, struct bytes name);
+void queue_gate_give(struct hub *hub, uint32_t gate);
+/* Gives an item that has not ended its strand, and takes it away when it has. */
+void queue_assign(struct hub *hub, uint32_t item, struct bytes account);
+void queue_release(struct hub *hub, uint32_t item);
+/* Into the heap of its strand, and out of it. */
+void queue_add(struct hub *hub, uint32_t item);
+void queue_remove(struct hub *hub, uint32_t item);
+/* An item is leased; its lease has ended. */
+void queue_pass_gates(struct hub *hub, uint32_t item);
+void queue_leave_gates(struct hub *hub, uint32_t item);
+uint32_t queue_shut_gate(const struct hub *hub, uint32_t strand);
+void queue_park(struct hub *hub, uint32_t strand, uint32_t gate);
+/* Looks at every gate anew: limits have changed. */
+void queue_open_gates(struct hub *hub);
+uint64_t queue_order(const struct hub *hub, uint32_t item);
+
+/* Labels (hub_labels.c). */
+/* Words with one space between them. MALFORMED. */
+enum status hub_labels_copy(char target[HUB_LABELS_BYTES], struct bytes text);
+/* A JSON array of plain strings to such words. MALFORMED. */
+enum status hub_labels_parse(char text[HUB_LABELS_BYTES], struct bytes json);
+/* The set of this array; HUB_NONE for an empty one. MALFORMED, FULL. */
+enum status hub_labels_take(struct hub *hub, struct bytes json, uint32_t *set);
+void hub_labels_give(struct hub *hub, uint32_t set);
+void hub_labels_match_capability(struct hub *hub, uint32_t capability);
+void hub_labels_match_phone(struct hub *hub, uint32_t phone);
+/* 32 phones of those that a lane's items may run on. */
+uint32_t hub_labels_matching(const struct hub *hub, const struct hub_lane *lane, uint32_t word);
+
+/* Budgets (hub_budget.c). */
+bool hub_budget_capability_allows(struct hub *hub, uint32_t capability);
+bool hub_budget_phone_allows(struct hub *hub, uint32_t phone);
+/* Counts the attempt that starts, or has started at `at_ms`, and takes its seconds in advance. */
+void hub_budget_take(struct hub *hub, uint32_t phone, uint64_t at_ms);
+/* Gives back what the attempt that ends has not used. */
+void hub_budget_settle(struct hub *hub, uint32_t phone);
+bool hub_budget_power_cycle(struct hub *hub, uint32_t phone);
+/* When an item that is suspended for budget may go on. */
+uint64_t hub_budget_resume_ms(const struct hub *hub, uint32_t item, uint32_t phone);
+/* After a load: what kept attempts, and the one that runs, have used in this hour. */
+void hub_budget_replay(struct hub *hub, uint32_t item, const struct record_attempt *attempt);
+void hub_budget_replay_running(struct hub *hub, uint32_t phone);
+
+/* Leases (schedule.c). */
+struct schedule_filter {
+    bool is_external;
+    const uint32_t *capabilities; /* NULL: all */
+    uint32_t capability_count;
+};
+struct schedule_pick {
+    uint64_t order;
+    uint32_t item;
+    uint32_t phone;
+};
+/* The first item that may run now, and the phone for it. False: none. */
+bool schedule_pick(struct hub *hub, const struct schedule_filter *filter,
+                   struct schedule_pick *pick);
+/* `worker` empty: for hubd itself. `claim` may be NULL. */
+void schedule_grant(struct hub *hub, const struct schedule_pick *pick, struct bytes worker,
+                    const uint8_t *claim);
+/* The attempt on a phone whose item is leased begins. */
+void schedule_start(struct hub *hub, uint32_t phone);
 void schedule_run(struct hub *hub);
 
 /* Finished processes (hub_request.c). */
 void hub_finished_add(struct hub *hub, uint32_t process);
 void hub_process_forget(struct hub *hub, uint32_t process);
+/* Reads a process's request; its texts are in the read buffer until the next read. */
+enum status hub_request_read(struct hub *hub, uint32_t process, struct record_request *request);
+/* Takes the next item's account off the front of a request's accounts; empty: none. */
+struct bytes hub_account_next(struct bytes *accounts);
+/* Makes an item of a process that has been planned, and puts it into every table. */
+struct hub_target {
+    uint32_t index;
+    uint64_t phone; /* number; 0: any eligible */
+    struct bytes account;
+};
+uint32_t hub_item_make(struct hub *hub, uint32_t process, const struct hub_target *target);
+/* FULL: finished processes but `except` may not go, or that does not help; nothing has changed.
+ * AGAIN: some have gone. */
+enum status hub_evict_for(struct hub *hub, uint32_t items, uint64_t bytes, uint32_t except);
+void hub_finished_remove(struct hub *hub, uint32_t process);
+/* What a process holds of the tables for waiting items is given back when it has ended. */
+void hub_process_give_tables(struct hub *hub, uint32_t process);
+uint32_t hub_key_gate_take(struct hub *hub, uint32_t process, const struct record_request *request);
+/* Makes the items of a request whose targets are filled in. */
+void hub_process_plan(struct hub *hub, uint32_t process, const struct record_request *request);
+bool hub_answer_duplicate(struct hub *hub, const struct record_request *request,
+                          struct hub_accepted *accepted);
+/* What `items` new items of a capability may still write. */
+uint64_t hub_reserve_bytes(const struct hub *hub, uint32_t capability, uint32_t items);
 uint32_t hub_digest_hash(const uint8_t digest[RECORD_DIGEST_BYTES]);
 
 /* After a load (hub_restore.c). */
@@ -86,6 +209,8 @@ void hub_restore(struct hub *hub);
 
 /* Phones (hub_phone.c). */
 void hub_phone_lease_ended(struct hub *hub, uint32_t phone);
+/* Its state or its item has changed: whether it is free. */
+void hub_phone_refresh(struct hub *hub, uint32_t phone);
 void hub_phone_judge(struct hub *hub, uint32_t phone);
 
 #endif

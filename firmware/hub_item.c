@@ -5,7 +5,11 @@
 
 /* ---- tables around an item ---- */
 
+/* Rows are given in the order of their numbers and never taken back. */
 uint32_t hub_phone_by_number(const struct hub *hub, uint64_t number) {
+    if (number > 0 && number <= hub->phone_count && hub->phones[number - 1].number == number) {
+        return (uint32_t)(number - 1);
+    }
     for (uint32_t p = 0; p < hub->phone_count; p++) {
         if (hub->phones[p].number == number) {
             return p;
@@ -19,6 +23,22 @@ const struct capability *hub_capability_of(const struct hub *hub, uint32_t item)
     return capability == HUB_NONE ? NULL : &hub->capabilities[capability];
 }
 
+uint32_t hub_item_phone(const struct hub *hub, uint32_t item) {
+    uint64_t number = hub->items[item].image.phone;
+    return number == 0 ? HUB_NONE : hub_phone_by_number(hub, number);
+}
+
+bool hub_item_is_external(const struct hub *hub, uint32_t item) {
+    uint32_t phone = hub_item_phone(hub, item);
+    return phone != HUB_NONE && hub->phones[phone].item == item &&
+           hub->phones[phone].lease.worker[0] != '\0';
+}
+
+uint64_t hub_lease_ms(const struct hub *hub, uint32_t item) {
+    const struct capability *capability = hub_capability_of(hub, item);
+    return capability == NULL || capability->lease_ms == 0 ? HUB_LEASE_MS : capability->lease_ms;
+}
+
 /* What this item may still write: DESIGN.md's reserve, which admission keeps free. */
 static uint64_t reserve_of(const struct hub *hub, uint32_t item) {
     const struct record_item *image = &hub->items[item].image;
@@ -28,7 +48,13 @@ static uint64_t reserve_of(const struct hub *hub, uint32_t item) {
     const struct capability *capability = hub_capability_of(hub, item);
     uint32_t max = capability == NULL ? 1 : capability->attempts_max;
     uint32_t left = max > image->attempts_counted ? max - image->attempts_counted : 1;
-    return (uint64_t)left * 4 * HUB_RECORD_BYTES + HUB_ERROR_BYTES + HUB_RECORD_BYTES;
+    return (uint64_t)left * 4 * HUB_PLAIN_RECORD_BYTES + HUB_ERROR_BYTES + HUB_PLAIN_RECORD_BYTES;
+}
+
+uint64_t hub_reserve_bytes(const struct hub *hub, uint32_t capability, uint32_t items) {
+    uint64_t attempts = capability == HUB_NONE ? 1 : hub->capabilities[capability].attempts_max;
+    return items *
+           (attempts * 4 * HUB_PLAIN_RECORD_BYTES + HUB_ERROR_BYTES + HUB_PLAIN_RECORD_BYTES);
 }
 
 void hub_reserve_recount(struct hub *hub) {
@@ -57,30 +83,60 @@ static void count_item(struct hub *hub, uint32_t item, bool enters) {
 }
 
 void hub_item_enter(struct hub *hub, uint32_t item) {
+    const struct hub_item *of = &hub->items[item];
+    bool is_held = (hub->processes[of->process].image.flags & RECORD_HOLD) != 0;
     count_item(hub, item, true);
     hub->reserved_bytes += reserve_of(hub, item);
-    if (hub->items[item].image.state == RECORD_READY && is_counted(&hub->items[item])) {
-        schedule_enqueue(hub, item);
+    if (of->image.state == RECORD_READY && !is_held) {
+        queue_add(hub, item);
     }
 }
 
 void hub_item_leave(struct hub *hub, uint32_t item) {
-    schedule_dequeue(hub, item);
+    queue_remove(hub, item);
     hub->reserved_bytes -= reserve_of(hub, item);
     count_item(hub, item, false);
 }
 
-static uint64_t timer_for(struct hub *hub, uint32_t item) {
+static bool has_lease(const struct hub_item *item) {
+    return item->image.state == RECORD_LEASED || item->image.state == RECORD_RUNNING;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* A running item ends by its limit, its worker's silence or its budget, whichever comes first. */
+static uint64_t running_until(const struct hub *hub, uint32_t item) {
+    uint32_t phone = hub_item_phone(hub, item);
+    check(phone != HUB_NONE);
+    const struct hub_lease *lease = &hub->phones[phone].lease;
+    uint64_t budget =
+        lease->budget_ms == TIMER_NEVER ? TIMER_NEVER : lease->budget_at_ms + lease->budget_ms;
+    return sooner(sooner(lease->limit_ms, lease->expiry_ms), budget);
+}
+
+static uint64_t grace_ms(const struct hub *hub, uint32_t item) {
+    const struct capability *capability = hub_capability_of(hub, item);
+    return capability == NULL || capability->stop_ms == 0 ? hub->stop_grace_ms
+                                                          : capability->stop_ms;
+}
+
+static uint64_t timer_for(struct hub *hub, uint32_t item, uint64_t stop_due) {
     const struct hub_item *of = &hub->items[item];
     const struct capability *capability = hub_capability_of(hub, item);
     uint64_t now = hub->clock.mono_ms;
     if (of->image.state == RECORD_LEASED) {
-        return now + HUB_LEASE_MS;
+        uint32_t phone = hub_item_phone(hub, item);
+        uint64_t expiry = phone == HUB_NONE ? TIMER_NEVER : hub->phones[phone].lease.expiry_ms;
+        return expiry == TIMER_NEVER ? now + hub_lease_ms(hub, item) : expiry;
     }
     if (of->image.state == RECORD_RUNNING) {
         bool is_stopping = of->image.stop != RECORD_STOP_NONE;
-        uint64_t limit = capability == NULL ? HUB_LEASE_MS : capability->attempt_ms;
-        return now + (is_stopping ? hub->stop_grace_ms : limit);
+        return is_stopping ? sooner(stop_due, now + grace_ms(hub, item)) : running_until(hub, item);
+    }
+    if (of->image.state == RECORD_SUSPENDED && of->image.suspension == RECORD_SUSPEND_BUDGET) {
+        return hub->resume_ms;
     }
     if (of->image.state == RECORD_RETRY_WAIT) {
         check(capability != NULL);
@@ -89,16 +145,34 @@ static uint64_t timer_for(struct hub *hub, uint32_t item) {
     return TIMER_NEVER;
 }
 
+void hub_item_rearm(struct hub *hub, uint32_t item) {
+    timer_set(&hub->timers, hub_item_timer(hub, item), timer_for(hub, item, TIMER_NEVER));
+}
+
 static void apply(struct hub *hub, uint32_t item, enum item_event event, enum record_event record) {
     struct hub_item *of = &hub->items[item];
     enum record_item_state from = of->image.state;
+    bool had_lease = has_lease(of);
+    /* A second reason to stop does not prolong the grace time. */
+    bool was_stopping = of->is_stopping;
+    uint64_t due = timer_due(&hub->timers, hub_item_timer(hub, item));
     hub_item_leave(hub, item);
     check(item_apply(&of->image, event) == STATUS_OK);
     of->needs_recovery = of->needs_recovery && of->image.phone != 0;
+    of->is_stopping = of->image.stop != RECORD_STOP_NONE;
+    if (had_lease && !has_lease(of)) {
+        queue_leave_gates(hub, item);
+    } else if (!had_lease && has_lease(of)) {
+        queue_pass_gates(hub, item);
+    }
     hub_item_enter(hub, item);
-    timer_set(&hub->timers, hub_item_timer(hub, item), timer_for(hub, item));
+    timer_set(&hub->timers, hub_item_timer(hub, item),
+              timer_for(hub, item, was_stopping ? due : TIMER_NEVER));
     hub->counters.transitions[from][of->image.state] += 1;
     (void)hub_log_item(hub, item, record);
+    if (item_is_terminal(of->image.state)) {
+        queue_release(hub, item);
+    }
 }
 
 /* The first retry of a generation is a milestone of its process. */
@@ -123,6 +197,10 @@ static void end_if_unwanted(struct hub *hub, uint32_t item) {
     } else if ((flags & RECORD_PAST_DEADLINE) != 0) {
         hub->items[item].image.category = RECORD_CATEGORY_DEADLINE;
         apply(hub, item, ITEM_ON_DEADLINE, RECORD_FAILED_EVENT);
+    } else if (state == RECORD_SUSPENDED && (flags & RECORD_HOLD) == 0 &&
+               hub->items[item].image.suspension == RECORD_SUSPEND_OPERATOR) {
+        /* The hold was lifted while it stopped. */
+        apply(hub, item, ITEM_ON_RESUME, RECORD_RESUMED_EVENT);
     }
 }
 
@@ -153,7 +231,16 @@ void hub_process_settle(struct hub *hub, uint32_t process) {
     hub_log_process(hub, process, RECORD_FINISHED_EVENT);
     of->end_seq = hub->store.head_seq;
     timer_set(&hub->timers, hub_process_timer(hub, process), TIMER_NEVER);
+    hub_process_give_tables(hub, process);
     hub_finished_add(hub, process);
+}
+
+void hub_process_give_tables(struct hub *hub, uint32_t process) {
+    struct hub_process *of = &hub->processes[process];
+    queue_gate_give(hub, of->key_gate);
+    hub_labels_give(hub, of->label_set);
+    of->key_gate = HUB_NONE;
+    of->label_set = HUB_NONE;
 }
 
 /* Wall clock to the monotonic one; TIMER_NEVER while there is no wall clock. */
@@ -186,7 +273,21 @@ void hub_item_ask_stop(struct hub *hub, uint32_t item, enum record_stop reason) 
         return;
     }
     of->image.stop = (uint8_t)reason;
+    of->image.suspension = RECORD_SUSPEND_NONE;
     hub_item_change(hub, item, ITEM_ON_STOP, RECORD_STOP_REQUESTED_EVENT);
+}
+
+void hub_item_ask_suspend(struct hub *hub, uint32_t item, enum record_suspension reason) {
+    struct hub_item *of = &hub->items[item];
+    check(of->image.state == RECORD_RUNNING);
+    bool is_first = of->image.stop < RECORD_STOP_SUSPEND;
+    bool is_review = of->image.stop == RECORD_STOP_SUSPEND && reason == RECORD_SUSPEND_REVIEW &&
+                     of->image.suspension != RECORD_SUSPEND_REVIEW;
+    if (is_first || is_review) {
+        of->image.stop = RECORD_STOP_SUSPEND;
+        of->image.suspension = (uint8_t)reason;
+        hub_item_change(hub, item, ITEM_ON_STOP, RECORD_STOP_REQUESTED_EVENT);
+    }
 }
 
 uint32_t hub_process_end_room(const struct hub *hub, uint32_t process) {
@@ -218,14 +319,39 @@ void hub_process_end_items(struct hub *hub, uint32_t process, enum record_stop r
 
 /* ---- timers ---- */
 
+/* Its capability now allows fewer attempts than it has had (SPEC.md section 2). */
+static bool is_given_up(const struct hub *hub, uint32_t item) {
+    const struct capability *capability = hub_capability_of(hub, item);
+    return capability != NULL &&
+           hub->items[item].image.attempts_counted >= capability->attempts_max;
+}
+
+/* Which of its three limits a running item has reached. */
+static void stop_at_limit(struct hub *hub, uint32_t item) {
+    uint32_t phone = hub_item_phone(hub, item);
+    check(phone != HUB_NONE);
+    const struct hub_lease *lease = &hub->phones[phone].lease;
+    if (lease->limit_ms <= hub->clock.mono_ms) {
+        hub_item_ask_stop(hub, item, RECORD_STOP_TIMEOUT);
+    } else if (lease->expiry_ms <= hub->clock.mono_ms) {
+        hub_item_ask_stop(hub, item, RECORD_STOP_EXPIRE);
+    } else {
+        hub_item_ask_suspend(hub, item, RECORD_SUSPEND_BUDGET);
+    }
+}
+
 void hub_item_timer_due(struct hub *hub, uint32_t item) {
     struct record_item *image = &hub->items[item].image;
-    if (image->state == RECORD_SCHEDULED || image->state == RECORD_RETRY_WAIT) {
+    if (image->state == RECORD_RETRY_WAIT && is_given_up(hub, item)) {
+        hub_item_change(hub, item, ITEM_ON_GIVE_UP, RECORD_FAILED_EVENT);
+    } else if (image->state == RECORD_SCHEDULED || image->state == RECORD_RETRY_WAIT) {
         hub_item_change(hub, item, ITEM_ON_DUE, RECORD_DUE_EVENT);
+    } else if (image->state == RECORD_SUSPENDED) {
+        hub_item_change(hub, item, ITEM_ON_RESUME, RECORD_RESUMED_EVENT);
     } else if (image->state == RECORD_LEASED) {
-        hub_item_interrupt(hub, item, RECORD_CATEGORY_PHONE_LOST, true);
+        hub_item_return(hub, item);
     } else if (image->state == RECORD_RUNNING && image->stop == RECORD_STOP_NONE) {
-        hub_item_ask_stop(hub, item, RECORD_STOP_TIMEOUT);
+        stop_at_limit(hub, item);
     } else if (image->state == RECORD_RUNNING) {
         /* The grace time is over. A later word of its executor is stale. */
         hub_attempt_force_stop(hub, item, bytes_of("forced"),

@@ -69,7 +69,7 @@ static void load_phone(struct hub *hub, uint32_t index) {
     struct cbor_reader reader;
     struct record_phone image;
     struct hub_phone *of = &hub->phones[index];
-    *of = (struct hub_phone){.item = HUB_NONE};
+    *of = (struct hub_phone){.item = HUB_NONE, .first_lane = HUB_NONE};
     if (!fetch(hub, (struct store_key){RECORD_PHONE, index}, &header, &reader)) {
         return;
     }
@@ -85,6 +85,9 @@ static void load_phone(struct hub *hub, uint32_t index) {
     copy_text(of->id, sizeof of->id, image.id);
     copy_text(of->slot, sizeof of->slot, image.slot);
     copy_text(of->model, sizeof of->model, image.model);
+    if (hub_labels_copy(of->labels, image.labels) != STATUS_OK) {
+        hub->counters.suspect_objects += 1;
+    }
     if (is_quarantined && image.reason.size <= HUB_REASON_MAX) {
         copy_text(of->reason, sizeof of->reason, image.reason);
     }
@@ -122,6 +125,8 @@ static void load_process(struct hub *hub, uint32_t index) {
         .capability = HUB_NONE,
         .older = HUB_NONE,
         .newer = HUB_NONE,
+        .label_set = HUB_NONE,
+        .key_gate = HUB_NONE,
     };
     if (image.finished.boot != 0) {
         hub->processes[index].end_seq = store_slot(&hub->store, key)->seq;
@@ -145,7 +150,13 @@ static void load_request(struct hub *hub, uint32_t index) {
     }
     of->capability = hub_capability_find(hub, image.process_type);
     of->priority = image.priority;
-    of->deadline_ms = image.deadline_ms;
+    of->deadline_ms = of->image.is_deadline_over ? 0 : image.deadline_ms;
+    of->has_accounts = image.accounts.size > 0;
+    if (of->end_seq == 0) {
+        of->key_gate = hub_key_gate_take(hub, index, &image);
+        hub->counters.suspect_objects +=
+            hub_labels_take(hub, image.labels, &of->label_set) != STATUS_OK;
+    }
     of->not_before_ms = image.not_before_ms;
     of->has_key = image.key.size > 0;
     if (of->has_key) {
@@ -155,6 +166,28 @@ static void load_request(struct hub *hub, uint32_t index) {
         memcpy(of->body_digest, image.body_digest.data, RECORD_DIGEST_BYTES);
     }
     take_revision(hub, index, key, &header);
+}
+
+/* A leased phone stays taken until its item's lease has been ended; an external worker's lease
+ * lives on through a restart of the program. */
+static void load_lease(struct hub *hub, uint32_t item) {
+    const struct record_item *image = &hub->items[item].image;
+    uint32_t phone = hub_phone_by_number(hub, image->phone);
+    if (phone == HUB_NONE) {
+        return;
+    }
+    struct hub_phone *on = &hub->phones[phone];
+    on->item = item;
+    on->is_started = true;
+    on->stop_told = true;
+    on->lease = (struct hub_lease){
+        .expiry_ms = TIMER_NEVER, .limit_ms = TIMER_NEVER, .budget_ms = TIMER_NEVER};
+    if (image->worker.size > 0) {
+        copy_text(on->lease.worker, sizeof on->lease.worker, image->worker);
+    }
+    if (image->claim.size > 0) {
+        memcpy(on->lease.claim, image->claim.data, RECORD_DIGEST_BYTES);
+    }
 }
 
 /* An item whose process is gone is what an eviction left. */
@@ -178,13 +211,17 @@ static void load_item(struct hub *hub, uint32_t index) {
         .process = process,
         .number = (uint32_t)header.path[1],
         .next_of_process = HUB_NONE,
-        .queue = HUB_NONE,
+        .strand = HUB_NONE,
         .first_attempt = HUB_NONE,
-        .failed_phone = HUB_NONE,
         .attempt_started = header.time,
         .needs_recovery = image.state == RECORD_LEASED || image.state == RECORD_RUNNING,
     };
-    if (image.state == RECORD_RETRY_WAIT) {
+    if (hub->items[index].needs_recovery) {
+        load_lease(hub, index);
+    }
+    hub->items[index].image.worker = (struct bytes){0};
+    hub->items[index].image.claim = (struct bytes){0};
+    if (image.state == RECORD_RETRY_WAIT || image.suspension == RECORD_SUSPEND_BUDGET) {
         /* It has waited since its record was written, if this is still the same boot. */
         bool is_same = header.time.boot == hub->image.boot;
         uint64_t since_ms = is_same ? header.time.mono_ms : hub->clock.mono_ms;
@@ -195,14 +232,6 @@ static void load_item(struct hub *hub, uint32_t index) {
         hub->image.token_counter = image.token & 0xffffffffffu;
     }
     take_revision(hub, process, key, &header);
-}
-
-static uint32_t find_item(const struct hub *hub, uint32_t process, uint64_t number) {
-    uint32_t item = hub->processes[process].first_item;
-    while (item != HUB_NONE && hub->items[item].number != number) {
-        item = hub->items[item].next_of_process;
-    }
-    return item;
 }
 
 /* Attempts of an item are listed in the order of their numbers. */
@@ -226,7 +255,8 @@ static void load_attempt(struct hub *hub, uint32_t index) {
     }
     record_get_attempt(&reader, &image);
     uint32_t process = hub_process_find(hub, header.path[0]);
-    uint32_t item = process == HUB_NONE ? HUB_NONE : find_item(hub, process, header.path[1]);
+    uint32_t item =
+        process == HUB_NONE ? HUB_NONE : hub_item_find(hub, process, (uint32_t)header.path[1]);
     if (!is_whole(hub, &reader) || item == HUB_NONE) {
         store_release(&hub->store, key);
         return;
@@ -235,6 +265,11 @@ static void load_attempt(struct hub *hub, uint32_t index) {
     hub->attempts[index] = (struct hub_attempt){.number = (uint32_t)header.path[2], .item = item};
     link_attempt(hub, item, index);
     struct hub_item *of = &hub->items[item];
+    bool is_running =
+        hub->items[item].needs_recovery && header.path[2] == hub->items[item].image.attempt;
+    if (!is_running) {
+        hub_budget_replay(hub, item, &image);
+    }
     if (header.path[2] == of->image.attempt) {
         of->attempt_started = image.started.boot == 0 ? of->attempt_started : image.started;
         if (image.actions_done > of->image.actions_done) {
@@ -312,6 +347,9 @@ static void load_tables(struct hub *hub) {
     const struct board *board = hub->board;
     for (uint32_t i = 0; i < board->phones; i++) {
         load_phone(hub, i);
+    }
+    for (uint32_t i = 0; i < hub->phone_count; i++) {
+        hub_labels_match_phone(hub, i);
     }
     for (uint32_t i = 0; i < board->processes; i++) {
         load_process(hub, i);

@@ -60,6 +60,7 @@ void hub_log_phone(struct hub *hub, uint32_t phone, enum record_event event) {
         .slot = text_of(of->slot),
         .model = text_of(of->model),
         .reason = text_of(of->reason),
+        .labels = text_of(of->labels),
     };
     begin(hub, &writer, &header);
     record_put_phone(&writer, &image);
@@ -130,6 +131,19 @@ void hub_log_process(struct hub *hub, uint32_t process, enum record_event event)
     (void)append_of_process(hub, process, (struct store_key){RECORD_PROCESS, process}, &writer);
 }
 
+/* Who holds the lease stands in the phone's row while it lasts. */
+static void tell_worker(const struct hub *hub, uint32_t item, struct record_item *image) {
+    if (!hub_item_is_external(hub, item)) {
+        return;
+    }
+    static const uint8_t none[RECORD_DIGEST_BYTES];
+    const struct hub_lease *lease = &hub->phones[hub_item_phone(hub, item)].lease;
+    image->worker = text_of(lease->worker);
+    if (memcmp(lease->claim, none, sizeof none) != 0) {
+        image->claim = (struct bytes){lease->claim, RECORD_DIGEST_BYTES};
+    }
+}
+
 uint64_t hub_log_item(struct hub *hub, uint32_t item, enum record_event event) {
     struct hub_item *of = &hub->items[item];
     struct cbor_writer writer;
@@ -139,7 +153,9 @@ uint64_t hub_log_item(struct hub *hub, uint32_t item, enum record_event event) {
     of->image.wait_ms =
         due == TIMER_NEVER || due < hub->clock.mono_ms ? 0 : due - hub->clock.mono_ms;
     begin_of_process(hub, of->process, &writer, &header);
-    record_put_item(&writer, &of->image);
+    struct record_item image = of->image;
+    tell_worker(hub, item, &image);
+    record_put_item(&writer, &image);
     return append_of_process(hub, of->process, (struct store_key){RECORD_ITEM, item}, &writer);
 }
 

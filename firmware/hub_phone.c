@@ -50,8 +50,10 @@ enum status hub_phone_identify(struct hub *hub, struct bytes id, struct bytes sl
         hub->phones[found] = (struct hub_phone){
             .number = hub->image.phone_number,
             .item = HUB_NONE,
+            .first_lane = HUB_NONE,
             .state = RECORD_PHONE_ABSENT,
         };
+        hub_labels_match_phone(hub, found);
         copy_text(hub->phones[found].id, sizeof hub->phones[found].id, id);
     }
     copy_text(hub->phones[found].slot, sizeof hub->phones[found].slot, slot);
@@ -82,6 +84,9 @@ enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event ev
     check(event != PHONE_ON_LEASE && event != PHONE_ON_LEASE_ENDED); /* the core's own */
     uint8_t from = of->state;
     uint8_t to = from;
+    if (event == PHONE_ON_HANDSHAKE && from == RECORD_PHONE_AWAY) {
+        event = PHONE_ON_BACK; /* the lease that it came back for is live */
+    }
     bool needs_no_lease = event == PHONE_ON_HANDSHAKE || event == PHONE_ON_HEALTHY;
     if (needs_no_lease && of->item != HUB_NONE) {
         return STATUS_ILLEGAL;
@@ -94,6 +99,7 @@ enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event ev
         return STATUS_AGAIN;
     }
     of->state = to;
+    hub_phone_refresh(hub, phone);
     struct bytes text = {(const uint8_t *)reason, 0};
     while (reason != NULL && reason[text.size] != '\0') {
         text.size += 1;
@@ -105,6 +111,8 @@ enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event ev
     }
     if (of->item != HUB_NONE && phone_is_lost(from, to)) {
         lose(hub, phone);
+    } else if (to == RECORD_PHONE_LEASED) {
+        timer_set(&hub->timers, hub_phone_timer(hub, phone), TIMER_NEVER);
     }
     if (from != to) {
         hub_log_phone(hub, phone, RECORD_PHONE_STATE_EVENT);
@@ -115,6 +123,9 @@ enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event ev
 
 void hub_phone_lease_ended(struct hub *hub, uint32_t phone) {
     struct hub_phone *of = &hub->phones[phone];
+    hub->starts_waiting -= of->is_started ? 0 : 1;
+    hub->touches_waiting -= of->lease.is_touched ? 1 : 0;
+    of->lease = (struct hub_lease){0};
     of->item = HUB_NONE;
     of->is_lost = false;
     timer_set(&hub->timers, hub_phone_timer(hub, phone), TIMER_NEVER);
@@ -122,6 +133,15 @@ void hub_phone_lease_ended(struct hub *hub, uint32_t phone) {
         check(phone_apply(&of->state, PHONE_ON_LEASE_ENDED) == STATUS_OK);
         hub->is_unscheduled = true;
     }
+    hub_phone_refresh(hub, phone);
+}
+
+void hub_phone_refresh(struct hub *hub, uint32_t phone) {
+    const struct hub_phone *of = &hub->phones[phone];
+    bool is_free = of->state == RECORD_PHONE_READY && of->item == HUB_NONE;
+    uint32_t bit = UINT32_C(1) << phone % 32;
+    uint32_t *word = &hub->free_phones[phone / 32];
+    *word = is_free ? *word | bit : *word & ~bit;
 }
 
 static bool is_hub_fault(const struct hub *hub, uint32_t phone) {
@@ -140,7 +160,17 @@ static bool is_hub_fault(const struct hub *hub, uint32_t phone) {
 
 void hub_phone_judge(struct hub *hub, uint32_t phone) {
     struct hub_phone *of = &hub->phones[phone];
-    if (!of->is_lost || of->item == HUB_NONE) {
+    if (of->item == HUB_NONE) {
+        return;
+    }
+    if (of->state == RECORD_PHONE_AWAY && !of->is_lost) {
+        /* It did not come back after a restart. */
+        check(phone_apply(&of->state, PHONE_ON_WINDOW_OVER) == STATUS_OK);
+        hub_log_phone(hub, phone, RECORD_PHONE_STATE_EVENT);
+        lose(hub, phone);
+        return;
+    }
+    if (!of->is_lost) {
         return;
     }
     hub_item_interrupt(hub, of->item, RECORD_CATEGORY_PHONE_LOST, !is_hub_fault(hub, phone));
@@ -149,7 +179,7 @@ void hub_phone_judge(struct hub *hub, uint32_t phone) {
 /* ---- what the executor asks ---- */
 
 bool hub_next_start(struct hub *hub, struct hub_start *start) {
-    for (uint32_t p = 0; p < hub->phone_count; p++) {
+    for (uint32_t p = 0; p < hub->phone_count && hub->starts_waiting > 0; p++) {
         struct hub_phone *of = &hub->phones[p];
         if (of->item == HUB_NONE || of->is_started) {
             continue;
@@ -160,6 +190,7 @@ bool hub_next_start(struct hub *hub, struct hub_start *start) {
             continue;
         }
         of->is_started = true;
+        hub->starts_waiting -= 1;
         *start = (struct hub_start){
             .phone = p,
             .item = of->item,
@@ -167,6 +198,7 @@ bool hub_next_start(struct hub *hub, struct hub_start *start) {
             .attempt = item->image.attempt,
             .actions_done = item->image.actions_done,
             .token = item->image.token,
+            .actions_digest = item->image.actions_digest,
             .process = hub->processes[item->process].number,
             .item_number = item->number,
         };

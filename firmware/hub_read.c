@@ -51,6 +51,18 @@ enum status hub_read(struct hub *hub, struct store_key key, struct record_header
     return image->failed || header->kind != key.kind ? STATUS_CORRUPT : STATUS_OK;
 }
 
+enum status hub_request_read(struct hub *hub, uint32_t process, struct record_request *request) {
+    struct record_header header;
+    struct cbor_reader reader;
+    enum status status =
+        hub_read(hub, (struct store_key){RECORD_REQUEST, process}, &header, &reader);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    record_get_request(&reader, request);
+    return cbor_reader_done(&reader) ? STATUS_OK : STATUS_CORRUPT;
+}
+
 void hub_history_start(const struct hub *hub, uint32_t process, struct hub_history *history) {
     const struct hub_process *of = &hub->processes[process];
     *history = (struct hub_history){

@@ -1,225 +1,15 @@
-/* Requests: idempotency, admission, planning, cancellation; and the end of finished processes. */
+/* Requests: admission and planning. */
 #include "firmware/hub_internal.h"
 
 #include <string.h>
-
-enum {
-    KEY_KEPT_MS = 7 * 24 * 3600 * 1000,    /* SPEC.md section 4 */
-    EVICTION_BYTES = 4 * HUB_RECORD_BYTES, /* of its process, key and hub records */
-};
-
-/* ---- idempotency ---- */
-
-/* A time that cannot be told, between two boots without a wall clock, counts as none. */
-static bool is_expired(const struct hub *hub, const struct hub_key *key) {
-    const struct record_time *from = &key->evicted;
-    uint64_t age_ms = 0;
-    if (from->boot == hub->image.boot) {
-        age_ms = hub->clock.mono_ms - from->mono_ms;
-    } else if (from->wall_ms != 0 && hub->clock.wall_ms > from->wall_ms) {
-        age_ms = hub->clock.wall_ms - from->wall_ms;
-    }
-    return age_ms > KEY_KEPT_MS;
-}
-
-/* The process or kept key that holds this digest: index, kept keys from `processes` on. */
-static uint32_t find_key(const struct hub *hub, const uint8_t *digest) {
-    uint32_t hash = hub_digest_hash(digest);
-    uint32_t at = hash_index_start(&hub->by_key, hash);
-    for (;;) {
-        uint32_t entry = hash_index_next(&hub->by_key, hash, &at);
-        if (entry == HASH_INDEX_NONE) {
-            return HUB_NONE;
-        }
-        const uint8_t *known = entry < hub->board->processes
-                                   ? hub->processes[entry].key
-                                   : hub->keys[entry - hub->board->processes].key;
-        bool is_gone = entry >= hub->board->processes &&
-                       is_expired(hub, &hub->keys[entry - hub->board->processes]);
-        if (!is_gone && memcmp(known, digest, RECORD_DIGEST_BYTES) == 0) {
-            return entry;
-        }
-    }
-}
-
-static bool answer_duplicate(struct hub *hub, const struct record_request *request,
-                             struct hub_accepted *accepted) {
-    if (request->key.size == 0) {
-        return false;
-    }
-    uint32_t entry = find_key(hub, request->key.data);
-    if (entry == HUB_NONE) {
-        return false;
-    }
-    const uint8_t *digest;
-    *accepted = (struct hub_accepted){.process = HUB_NONE, .is_duplicate = true};
-    if (entry < hub->board->processes) {
-        accepted->process = entry;
-        accepted->number = hub->processes[entry].number;
-        accepted->status = hub->processes[entry].status;
-        digest = hub->processes[entry].body_digest;
-    } else {
-        const struct hub_key *key = &hub->keys[entry - hub->board->processes];
-        accepted->number = key->process;
-        accepted->status = key->status;
-        digest = key->body_digest;
-    }
-    accepted->differs = memcmp(digest, request->body_digest.data, RECORD_DIGEST_BYTES) != 0;
-    hub->counters.duplicates += 1;
-    return true;
-}
-
-/* ---- finished processes ---- */
-
-void hub_finished_add(struct hub *hub, uint32_t process) {
-    struct hub_process *of = &hub->processes[process];
-    of->older = hub->newest_finished;
-    of->newer = HUB_NONE;
-    *(of->older == HUB_NONE ? &hub->oldest_finished : &hub->processes[of->older].newer) = process;
-    hub->newest_finished = process;
-}
-
-static void unlink_finished(struct hub *hub, uint32_t process) {
-    struct hub_process *of = &hub->processes[process];
-    *(of->older == HUB_NONE ? &hub->oldest_finished : &hub->processes[of->older].newer) = of->newer;
-    *(of->newer == HUB_NONE ? &hub->newest_finished : &hub->processes[of->newer].older) = of->older;
-}
-
-static void forget_item(struct hub *hub, uint32_t item) {
-    uint32_t attempt = hub->items[item].first_attempt;
-    while (attempt != HUB_NONE) {
-        uint32_t next = hub->attempts[attempt].next;
-        store_release(&hub->store, (struct store_key){RECORD_ATTEMPT, attempt});
-        pool_give(&hub->attempt_pool, attempt);
-        attempt = next;
-    }
-    timer_set(&hub->timers, hub_item_timer(hub, item), TIMER_NEVER);
-    store_release(&hub->store, (struct store_key){RECORD_ITEM, item});
-    pool_give(&hub->item_pool, item);
-}
-
-/* The key outlives its process, in place of the oldest one kept. */
-static void keep_key(struct hub *hub, uint32_t process) {
-    const struct hub_process *of = &hub->processes[process];
-    uint32_t index = hub->key_next;
-    struct hub_key *key = &hub->keys[index];
-    uint32_t entry = hub->board->processes + index;
-    if (key->number != 0) {
-        hash_index_remove(&hub->by_key, hub_digest_hash(key->key), entry);
-        hub->counters.keys_dropped += !is_expired(hub, key);
-    }
-    hub->image.key_number += 1;
-    *key = (struct hub_key){
-        .evicted = hub_now(hub),
-        .number = hub->image.key_number,
-        .process = of->number,
-        .status = of->status,
-    };
-    memcpy(key->key, of->key, RECORD_DIGEST_BYTES);
-    memcpy(key->body_digest, of->body_digest, RECORD_DIGEST_BYTES);
-    hash_index_add(&hub->by_key, hub_digest_hash(key->key), entry);
-    hub->key_next = (index + 1) % hub->board->keys;
-    hub_log_key(hub, index);
-}
-
-/* Tokens are found again in the records of items; the last one given must not go with its item. */
-static void keep_tokens(struct hub *hub, uint32_t process) {
-    uint64_t newest = 0;
-    for (uint32_t i = hub->processes[process].first_item; i != HUB_NONE;
-         i = hub->items[i].next_of_process) {
-        uint64_t token = hub->items[i].image.token;
-        newest = token > newest ? token : newest;
-    }
-    if (newest > hub->logged_token) {
-        hub_log_self(hub, RECORD_COUNTERS_EVENT);
-    }
-}
-
-void hub_process_forget(struct hub *hub, uint32_t process) {
-    struct hub_process *of = &hub->processes[process];
-    keep_tokens(hub, process);
-    hub_log_process(hub, process, RECORD_EVICTED_EVENT);
-    unlink_finished(hub, process);
-    hash_index_remove(&hub->by_number, hash_number(of->number), process);
-    if (of->has_key) {
-        hash_index_remove(&hub->by_key, hub_digest_hash(of->key), process);
-        keep_key(hub, process);
-    }
-    uint32_t item = of->first_item;
-    while (item != HUB_NONE) {
-        uint32_t next = hub->items[item].next_of_process;
-        forget_item(hub, item);
-        item = next;
-    }
-    /* Its newest record stays: it says after a restart that the rest is gone. */
-    store_release(&hub->store, (struct store_key){RECORD_REQUEST, process});
-    pool_give(&hub->process_pool, process);
-    hub->counters.evicted += 1;
-}
-
-/* What evicting a process frees in the store: all its records but its own last one. */
-static uint64_t evictable_bytes(const struct hub *hub, uint32_t process) {
-    const struct store *store = &hub->store;
-    uint64_t bytes = store_slot(store, (struct store_key){RECORD_REQUEST, process})->bytes;
-    for (uint32_t i = hub->processes[process].first_item; i != HUB_NONE;
-         i = hub->items[i].next_of_process) {
-        bytes += store_slot(store, (struct store_key){RECORD_ITEM, i})->bytes;
-        for (uint32_t a = hub->items[i].first_attempt; a != HUB_NONE; a = hub->attempts[a].next) {
-            bytes += store_slot(store, (struct store_key){RECORD_ATTEMPT, a})->bytes;
-        }
-    }
-    return bytes;
-}
-
-/* How many of the oldest finished processes must go for `items` more items and `bytes` more in the
- * store. HUB_NONE: it would not fit then either, or upstream has not stored one of their ends. */
-static uint32_t count_evictions(const struct hub *hub, uint32_t items, uint64_t bytes) {
-    uint32_t processes_free = pool_free_count(&hub->process_pool);
-    uint32_t items_free = pool_free_count(&hub->item_pool);
-    uint64_t freed = 0;
-    uint32_t count = 0;
-    uint32_t next = hub->oldest_finished;
-    /* Unsigned, so that what is freed may exceed what is asked: the store adds what is live. */
-    while (processes_free == 0 || items_free < items ||
-           !store_admits(&hub->store, hub->reserved_bytes, bytes - freed)) {
-        bool may_go = next != HUB_NONE &&
-                      (!hub->has_upstream || hub->processes[next].end_seq <= hub->store.acked_seq);
-        if (!may_go) {
-            return HUB_NONE;
-        }
-        processes_free += 1;
-        items_free += hub->processes[next].image.item_count;
-        freed += evictable_bytes(hub, next);
-        count += 1;
-        next = hub->processes[next].newer;
-    }
-    return count;
-}
-
-/* FULL: they may not go, or that does not help; nothing has changed. AGAIN: some have gone. */
-static enum status evict_for(struct hub *hub, uint32_t items, uint64_t bytes) {
-    uint32_t count = count_evictions(hub, items, bytes);
-    if (count == HUB_NONE) {
-        hub->counters.refused_full += 1;
-        return STATUS_FULL;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        if (!hub_has_room(hub, EVICTION_BYTES)) {
-            return STATUS_AGAIN;
-        }
-        hub_process_forget(hub, hub->oldest_finished);
-    }
-    return STATUS_OK;
-}
-
-/* ---- acceptance ---- */
 
 static uint64_t request_bytes(const struct record_request *request) {
     size_t texts = request->process_type.size + request->request_id.size + request->system.size +
                    request->user.size + request->target.size + request->inputs.size +
                    request->callback.size + request->metadata.size + request->labels.size +
-                   request->extra.size + request->concurrency_key.size;
-    return HUB_RECORD_BYTES + texts;
+                   request->extra.size + request->concurrency_key.size + request->phones.size +
+                   request->accounts.size;
+    return HUB_PLAIN_RECORD_BYTES + texts;
 }
 
 /* Whether a mount could read the request's record: texts in UTF-8 and within their limits. */
@@ -256,6 +46,9 @@ static void make_process(struct hub *hub, uint32_t process, const struct hub_ord
         .capability = order->capability,
         .older = HUB_NONE,
         .newer = HUB_NONE,
+        .label_set = HUB_NONE,
+        .key_gate = HUB_NONE,
+        .has_accounts = request->accounts.size > 0,
         .deadline_ms = request->deadline_ms,
         .not_before_ms = request->not_before_ms,
         .has_key = request->key.size > 0,
@@ -273,27 +66,29 @@ static bool starts_later(const struct hub *hub, uint64_t not_before_ms) {
     return not_before_ms != 0 && (hub->clock.wall_ms == 0 || not_before_ms > hub->clock.wall_ms);
 }
 
-static void make_item(struct hub *hub, uint32_t process, uint32_t number, uint64_t phone) {
+uint32_t hub_item_make(struct hub *hub, uint32_t process, const struct hub_target *target) {
     struct hub_process *of = &hub->processes[process];
+    uint32_t number = of->last_item == HUB_NONE ? 1 : hub->items[of->last_item].number + 1;
     uint32_t item = pool_take(&hub->item_pool);
     check(item != POOL_NONE);
     bool is_later = starts_later(hub, of->not_before_ms);
     hub->items[item] = (struct hub_item){
         .image = {.state = is_later ? RECORD_SCHEDULED : RECORD_READY,
                   .generation = of->image.generation,
-                  .target_index = number - 1,
-                  .target_phone = phone},
+                  .target_index = target->index,
+                  .target_phone = target->phone},
         .process = process,
         .number = number,
         .next_of_process = HUB_NONE,
-        .queue = HUB_NONE,
+        .strand = HUB_NONE,
         .first_attempt = HUB_NONE,
-        .failed_phone = HUB_NONE,
     };
     *(of->last_item == HUB_NONE ? &of->first_item : &hub->items[of->last_item].next_of_process) =
         item;
     of->last_item = item;
+    queue_assign(hub, item, target->account);
     hub_item_enter(hub, item);
+    return item;
 }
 
 static void log_acceptance(struct hub *hub, uint32_t process,
@@ -306,66 +101,153 @@ static void log_acceptance(struct hub *hub, uint32_t process,
     }
 }
 
-enum status hub_accept(struct hub *hub, const struct hub_order *order,
-                       struct hub_accepted *accepted) {
-    check(order->item_count >= 1);
-    check(order->capability < hub->capability_count);
-    if (answer_duplicate(hub, order->request, accepted)) {
-        return STATUS_OK;
+/* Writes the targets of an order as its record holds them, into the read buffer. */
+static enum status put_targets(struct hub *hub, const struct hub_order *order,
+                               struct record_request *request) {
+    uint8_t *to = hub->read_buffer;
+    request->item_count = order->item_count;
+    request->phones = (struct bytes){to, 0};
+    for (uint32_t i = 0; order->phones != NULL && i < order->item_count; i++) {
+        for (int shift = 56; shift >= 0; shift -= 8) {
+            to[request->phones.size] = (uint8_t)(order->phones[i] >> shift);
+            request->phones.size += 1;
+        }
     }
-    /* Request, process and items. */
-    uint64_t bytes =
-        request_bytes(order->request) + (uint64_t)(2 + order->item_count / 2) * HUB_RECORD_BYTES;
-    if (bytes > hub->board->frame_bytes - 64 || request_bytes(order->request) > hub->record_bytes) {
+    to += request->phones.size;
+    request->accounts = (struct bytes){to, 0};
+    for (uint32_t i = 0; order->accounts != NULL && i < order->item_count; i++) {
+        struct bytes account = order->accounts[i];
+        if (account.size == 0 || account.size > RECORD_ID_MAX) {
+            return STATUS_MALFORMED;
+        }
+        for (size_t at = 0; at < account.size; at++) {
+            if (account.data[at] < ' ' || account.data[at] == 0x7f) {
+                return STATUS_MALFORMED;
+            }
+        }
+        memcpy(to + request->accounts.size, account.data, account.size);
+        to[request->accounts.size + account.size] = '\n';
+        request->accounts.size += account.size + 1;
+    }
+    return STATUS_OK;
+}
+
+/* Records of a request, its process and its items when they are accepted. */
+static uint64_t acceptance_bytes(const struct record_request *request) {
+    return request_bytes(request) + HUB_PLAIN_RECORD_BYTES +
+           (uint64_t)request->item_count * HUB_NEW_ITEM_BYTES;
+}
+
+/* Whether the request could ever be taken. */
+static enum status judge(struct hub *hub, const struct record_request *request) {
+    char labels[HUB_LABELS_BYTES];
+    if (acceptance_bytes(request) > hub->board->frame_bytes - 64 ||
+        request_bytes(request) > hub->record_bytes) {
         return STATUS_TOO_LARGE;
     }
-    if (!is_recordable(hub, order->request)) {
+    if (!is_recordable(hub, request)) {
         return STATUS_MALFORMED;
     }
-    uint64_t attempts = hub->capabilities[order->capability].attempts_max;
-    uint64_t later =
-        order->item_count * (attempts * 4 * HUB_RECORD_BYTES + HUB_ERROR_BYTES + HUB_RECORD_BYTES);
-    enum status status = evict_for(hub, order->item_count, bytes + later);
+    return hub_labels_parse(labels, request->labels);
+}
+
+/* Room in the tables and the store, made by evicting finished processes if need be. */
+static enum status admit(struct hub *hub, const struct record_request *request,
+                         uint32_t capability) {
+    uint64_t bytes = acceptance_bytes(request);
+    uint64_t later = hub_reserve_bytes(hub, capability, request->item_count);
+    enum status status = hub_evict_for(hub, request->item_count, bytes + later, HUB_NONE);
     if (status == STATUS_OK && !hub_has_room(hub, (uint32_t)bytes)) {
         status = STATUS_AGAIN;
     }
-    if (status != STATUS_OK) {
-        return status;
+    return status;
+}
+
+/* ---- planning ---- */
+
+struct bytes hub_account_next(struct bytes *accounts) {
+    struct bytes line = {accounts->data, 0};
+    while (line.size < accounts->size && line.data[line.size] != '\n') {
+        line.size += 1;
     }
+    size_t taken = line.size < accounts->size ? line.size + 1 : line.size;
+    if (taken > 0) {
+        accounts->data += taken;
+        accounts->size -= taken;
+    }
+    return line;
+}
+
+/* The request's concurrency key, or else its capability's. */
+uint32_t hub_key_gate_take(struct hub *hub, uint32_t process,
+                           const struct record_request *request) {
+    uint32_t capability = hub->processes[process].capability;
+    struct bytes key = request->concurrency_key;
+    if (key.size == 0 && capability != HUB_NONE) {
+        const char *own = hub->capabilities[capability].concurrency_key;
+        key = (struct bytes){(const uint8_t *)own, 0};
+        while (own[key.size] != '\0') {
+            key.size += 1;
+        }
+    }
+    return queue_gate_take(hub, QUEUE_GATE_KEY, key);
+}
+
+void hub_process_plan(struct hub *hub, uint32_t process, const struct record_request *request) {
+    struct bytes accounts = request->accounts;
+    for (uint32_t i = 0; i < request->item_count; i++) {
+        struct hub_target target = {.index = i, .account = hub_account_next(&accounts)};
+        for (size_t at = 0; at < 8 && request->phones.size >= 8 * (size_t)(i + 1); at++) {
+            target.phone = target.phone << 8 | request->phones.data[8 * (size_t)i + at];
+        }
+        (void)hub_item_make(hub, process, &target);
+    }
+}
+
+static uint32_t accept(struct hub *hub, const struct hub_order *order, uint32_t label_set) {
     uint32_t process = pool_take(&hub->process_pool);
     check(process != POOL_NONE);
     make_process(hub, process, order);
-    for (uint32_t i = 0; i < hub->processes[process].image.item_count; i++) {
-        make_item(hub, process, i + 1, order->phones == NULL ? 0 : order->phones[i]);
+    hub->processes[process].label_set = label_set;
+    hub->processes[process].key_gate = hub_key_gate_take(hub, process, order->request);
+    if (hub->processes[process].image.item_count > 0) {
+        hub_process_plan(hub, process, order->request);
     }
     log_acceptance(hub, process, order->request);
     hub_process_arm(hub, process);
     hub_process_settle(hub, process);
     hub->counters.accepted += 1;
+    return process;
+}
+
+enum status hub_accept(struct hub *hub, const struct hub_order *order,
+                       struct hub_accepted *accepted) {
+    check(order->item_count >= 1 && order->item_count <= hub->board->items_per_request);
+    check(order->capability < hub->capability_count);
+    if (hub_answer_duplicate(hub, order->request, accepted)) {
+        return STATUS_OK;
+    }
+    struct record_request request = *order->request;
+    uint32_t label_set;
+    enum status status = put_targets(hub, order, &request);
+    status = status == STATUS_OK ? judge(hub, &request) : status;
+    status = status == STATUS_OK ? hub_labels_take(hub, request.labels, &label_set) : status;
+    if (status != STATUS_OK) {
+        hub->counters.refused_full += status == STATUS_FULL;
+        return status;
+    }
+    status = admit(hub, &request, order->capability);
+    if (status != STATUS_OK) {
+        hub_labels_give(hub, label_set);
+        return status;
+    }
+    const struct hub_order whole = {
+        .request = &request, .capability = order->capability, .item_count = order->item_count};
+    uint32_t process = accept(hub, &whole, label_set);
     *accepted = (struct hub_accepted){
         .number = hub->processes[process].number,
         .process = process,
         .status = hub->processes[process].status,
     };
-    return STATUS_OK;
-}
-
-enum status hub_cancel(struct hub *hub, uint32_t process) {
-    struct hub_process *of = &hub->processes[process];
-    check(pool_is_used(&hub->process_pool, process));
-    if (of->end_seq != 0) {
-        return STATUS_TERMINAL;
-    }
-    if ((of->image.flags & RECORD_CANCEL_REQUESTED) != 0) {
-        return STATUS_OK;
-    }
-    if (!hub_has_room(hub, hub_process_end_room(hub, process))) {
-        return STATUS_AGAIN;
-    }
-    of->image.flags |= RECORD_CANCEL_REQUESTED;
-    of->image.cancel_requested = hub_now(hub);
-    hub_log_process(hub, process, RECORD_CANCEL_REQUESTED_EVENT);
-    hub_process_end_items(hub, process, RECORD_STOP_CANCEL);
-    hub_process_settle(hub, process);
     return STATUS_OK;
 }

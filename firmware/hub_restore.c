@@ -1,80 +1,186 @@
-/* After the tables were loaded: leases, timers and lists that stand on all of them. */
+/* After the tables were loaded: queues, leases, timers and lists that stand on all of them. */
 #include "firmware/hub_internal.h"
 
-/* A leased phone stays taken until its item's lease has been ended. */
+/* ---- leases ---- */
+
+/* An external worker does not notice that the program was away, if the machine stayed up: its
+ * lease goes on, its time counted anew in full. Its phone has a while to be found again. */
+static void keep_lease(struct hub *hub, uint32_t item, uint32_t phone) {
+    struct hub_item *of = &hub->items[item];
+    struct hub_phone *on = &hub->phones[phone];
+    const struct capability *capability = hub_capability_of(hub, item);
+    uint64_t now = hub->clock.mono_ms;
+    of->needs_recovery = false;
+    of->is_stopping = of->image.stop != RECORD_STOP_NONE;
+    on->state = RECORD_PHONE_AWAY;
+    timer_set(&hub->timers, hub_phone_timer(hub, phone), now + HUB_AWAY_MS);
+    on->lease.expiry_ms = now + hub_lease_ms(hub, item);
+    if (of->image.state == RECORD_RUNNING) {
+        uint64_t attempt_ms = capability == NULL ? HUB_LEASE_MS : capability->attempt_ms;
+        on->lease.limit_ms = of->attempt_started.mono_ms + attempt_ms;
+        on->lease.once_actions = capability == NULL ? 0 : capability->once_actions;
+        on->lease.action_count =
+            capability == NULL || capability->action_count == 0 ? 1 : capability->action_count;
+    }
+    hub_item_rearm(hub, item);
+}
+
 static void restore_lease(struct hub *hub, uint32_t item) {
     struct hub_item *of = &hub->items[item];
-    if (!of->needs_recovery) {
+    uint32_t phone = hub_item_phone(hub, item);
+    if (!of->needs_recovery || phone == HUB_NONE) {
         return;
     }
-    uint32_t phone = hub_phone_by_number(hub, of->image.phone);
-    if (phone != HUB_NONE) {
-        hub->phones[phone].item = item;
-        hub->phones[phone].is_started = true;
-        hub->phones[phone].stop_told = true;
+    struct hub_phone *on = &hub->phones[phone];
+    queue_pass_gates(hub, item);
+    if (of->image.state == RECORD_RUNNING) {
+        const struct capability *capability = hub_capability_of(hub, item);
+        on->lease.once_actions = capability == NULL ? 0 : capability->once_actions;
+        on->lease.action_count = capability == NULL ? 0 : capability->action_count;
+        hub_budget_replay_running(hub, phone);
+    }
+    if (on->lease.worker[0] != '\0' && of->attempt_started.boot == hub->image.boot &&
+        on->state == RECORD_PHONE_ABSENT) {
+        keep_lease(hub, item, phone);
     }
 }
 
-/* Finished processes, oldest end first: an insertion sort that starts at the newest end, since
- * slots are filled in about that order. */
-static void list_finished(struct hub *hub, uint32_t process) {
-    struct hub_process *of = &hub->processes[process];
-    uint32_t older = hub->newest_finished;
-    while (older != HUB_NONE && hub->processes[older].end_seq > of->end_seq) {
-        older = hub->processes[older].older;
-    }
-    uint32_t newer = older == HUB_NONE ? hub->oldest_finished : hub->processes[older].newer;
-    of->older = older;
-    of->newer = newer;
-    *(older == HUB_NONE ? &hub->oldest_finished : &hub->processes[older].newer) = process;
-    *(newer == HUB_NONE ? &hub->newest_finished : &hub->processes[newer].older) = process;
+/* ---- queues ---- */
+
+static bool is_live(const struct hub_item *item) {
+    return !item->image.superseded && !item_is_terminal(item->image.state);
 }
+
+/* Line `index` of a request's accounts. */
+static struct bytes account_of(struct bytes accounts, uint32_t index) {
+    struct bytes account = {0};
+    for (uint32_t i = 0; i <= index; i++) {
+        account = hub_account_next(&accounts);
+    }
+    return account;
+}
+
+static void assign_items(struct hub *hub, uint32_t process) {
+    const struct hub_process *of = &hub->processes[process];
+    struct record_request request = {0};
+    if (of->has_accounts && hub_request_read(hub, process, &request) != STATUS_OK) {
+        hub->counters.suspect_objects += 1;
+        request.accounts = (struct bytes){0};
+    }
+    for (uint32_t i = of->first_item; i != HUB_NONE; i = hub->items[i].next_of_process) {
+        if (is_live(&hub->items[i])) {
+            queue_assign(hub, i, account_of(request.accounts, hub->items[i].image.target_index));
+        }
+    }
+}
+
+/* ---- a capability that comes late ---- */
 
 /* Whether a process asks for this capability: its request says so. */
-static bool asks_for(struct hub *hub, uint32_t process, uint32_t capability) {
-    struct record_header header;
-    struct cbor_reader reader;
-    struct record_request request;
-    if (hub_read(hub, (struct store_key){RECORD_REQUEST, process}, &header, &reader) != STATUS_OK) {
-        return false;
+static bool asks_for(struct hub *hub, uint32_t process, uint32_t capability,
+                     struct record_request *request) {
+    return hub_request_read(hub, process, request) == STATUS_OK &&
+           hub_capability_find(hub, request->process_type) == capability;
+}
+
+static void bind_process(struct hub *hub, uint32_t process, uint32_t capability,
+                         const struct record_request *request) {
+    struct hub_process *of = &hub->processes[process];
+    for (uint32_t i = of->first_item; i != HUB_NONE; i = hub->items[i].next_of_process) {
+        hub_item_leave(hub, i);
     }
-    record_get_request(&reader, &request);
-    return cbor_reader_done(&reader) &&
-           hub_capability_find(hub, request.process_type) == capability;
+    of->capability = capability;
+    if (of->end_seq == 0 && of->key_gate == HUB_NONE) {
+        of->key_gate = hub_key_gate_take(hub, process, request);
+    }
+    assign_items(hub, process);
+    for (uint32_t i = of->first_item; i != HUB_NONE; i = hub->items[i].next_of_process) {
+        hub_item_enter(hub, i);
+        if (hub->items[i].image.phone != 0) {
+            queue_pass_gates(hub, i);
+        }
+    }
 }
 
 void hub_capability_bind(struct hub *hub, uint32_t capability) {
+    struct record_request request;
     for (uint32_t p = 0; p < hub->process_pool.touched; p++) {
-        struct hub_process *of = &hub->processes[p];
-        if (!pool_is_used(&hub->process_pool, p) || of->capability != HUB_NONE ||
-            !asks_for(hub, p, capability)) {
-            continue;
+        if (pool_is_used(&hub->process_pool, p) && hub->processes[p].capability == HUB_NONE &&
+            asks_for(hub, p, capability, &request)) {
+            bind_process(hub, p, capability, &request);
         }
-        for (uint32_t i = of->first_item; i != HUB_NONE; i = hub->items[i].next_of_process) {
-            hub_item_leave(hub, i);
-        }
-        of->capability = capability;
-        for (uint32_t i = of->first_item; i != HUB_NONE; i = hub->items[i].next_of_process) {
-            hub_item_enter(hub, i);
-        }
+    }
+}
+
+/* ---- finished processes ---- */
+
+static uint32_t merge(struct hub *hub, uint32_t a, uint32_t b) {
+    uint32_t first = HUB_NONE;
+    uint32_t *link = &first;
+    while (a != HUB_NONE && b != HUB_NONE) {
+        uint32_t *from = hub->processes[a].end_seq < hub->processes[b].end_seq ? &a : &b;
+        *link = *from;
+        link = &hub->processes[*from].newer;
+        *from = *link;
+    }
+    *link = a == HUB_NONE ? b : a;
+    return first;
+}
+
+enum { SORT_BINS = 32 };
+
+/* Bottom-up merge sort: bin n holds a sorted list of 2^n processes, or none. */
+static void bin_finished(struct hub *hub, uint32_t bins[SORT_BINS], uint32_t process) {
+    uint32_t list = process;
+    uint32_t bin = 0;
+    hub->processes[process].newer = HUB_NONE;
+    while (bins[bin] != HUB_NONE) {
+        list = merge(hub, bins[bin], list);
+        bins[bin] = HUB_NONE;
+        bin += 1;
+    }
+    bins[bin] = list;
+}
+
+static void list_finished(struct hub *hub, const uint32_t bins[SORT_BINS]) {
+    uint32_t list = HUB_NONE;
+    for (uint32_t bin = 0; bin < SORT_BINS; bin++) {
+        list = merge(hub, bins[bin], list);
+    }
+    while (list != HUB_NONE) {
+        uint32_t next = hub->processes[list].newer;
+        hub_finished_add(hub, list);
+        list = next;
+    }
+}
+
+static void restore_process(struct hub *hub, uint32_t process) {
+    const struct hub_process *of = &hub->processes[process];
+    if (of->end_seq == 0) {
+        assign_items(hub, process);
+    }
+    for (uint32_t i = of->first_item; i != HUB_NONE; i = hub->items[i].next_of_process) {
+        hub_item_enter(hub, i);
+        restore_lease(hub, i);
+    }
+    if (of->end_seq == 0) {
+        hub_process_arm(hub, process);
     }
 }
 
 void hub_restore(struct hub *hub) {
-    for (uint32_t i = 0; i < hub->item_pool.touched; i++) {
-        if (pool_is_used(&hub->item_pool, i)) {
-            hub_item_enter(hub, i);
-            restore_lease(hub, i);
-        }
+    uint32_t bins[SORT_BINS];
+    for (uint32_t bin = 0; bin < SORT_BINS; bin++) {
+        bins[bin] = HUB_NONE;
     }
     for (uint32_t p = 0; p < hub->process_pool.touched; p++) {
         if (!pool_is_used(&hub->process_pool, p)) {
             continue;
         }
+        restore_process(hub, p);
         if (hub->processes[p].end_seq != 0) {
-            list_finished(hub, p);
-        } else {
-            hub_process_arm(hub, p);
+            bin_finished(hub, bins, p);
         }
     }
+    list_finished(hub, bins);
 }

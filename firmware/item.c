@@ -76,12 +76,15 @@ static void check_item(const struct record_item *item) {
     check(has_lease == (item->phone != 0));
     check(!has_lease || item->token != 0);
     check(item->state == RECORD_RUNNING || item->stop == RECORD_STOP_NONE);
+    check(item->state == RECORD_SUSPENDED || item->stop == RECORD_STOP_SUSPEND ||
+          item->suspension == RECORD_SUSPEND_NONE);
     check(item->attempts_counted <= item->attempt);
 }
 
 static void leave_lease(struct record_item *item) {
     item->phone = 0;
     item->stop = RECORD_STOP_NONE;
+    item->suspension = RECORD_SUSPEND_NONE;
 }
 
 static void act(struct record_item *item, enum action action) {
@@ -112,7 +115,8 @@ static void act(struct record_item *item, enum action action) {
         break;
     case suspend:
         check(item->suspension != RECORD_SUSPEND_NONE);
-        leave_lease(item);
+        item->phone = 0;
+        item->stop = RECORD_STOP_NONE;
         break;
     case resume:
         item->suspension = RECORD_SUSPEND_NONE;

@@ -1,166 +1,165 @@
-/* Decides which item runs on which phone: direct items wait in their phone's queue, the others in
- * their capability's; each queue is kept in the order priority, then age. */
+/* Decides which item runs on which phone, and grants leases. The first item of every lane is
+ * looked at: lanes are few, however many items wait. */
 #include "firmware/hub_internal.h"
 
-enum { SEARCH_MAX = 32 }; /* items looked at in one queue before a phone gives up on it */
+#include <string.h>
 
-static bool goes_before(const struct hub *hub, uint32_t a, uint32_t b) {
-    const struct hub_item *item_a = &hub->items[a];
-    const struct hub_item *item_b = &hub->items[b];
-    const struct hub_process *process_a = &hub->processes[item_a->process];
-    const struct hub_process *process_b = &hub->processes[item_b->process];
-    if (process_a->priority != process_b->priority) {
-        return process_a->priority > process_b->priority;
-    }
-    if (process_a->number != process_b->number) {
-        return process_a->number < process_b->number;
-    }
-    return item_a->number < item_b->number;
-}
-
-/* The item behind which a new one goes. Both ends are searched at once: a new item belongs near
- * the end, a retried one near the front. HUB_NONE: in front of all. */
-static uint32_t find_place(const struct hub *hub, const struct hub_queue *queue, uint32_t item) {
-    uint32_t front = queue->first;
-    uint32_t back = queue->last;
-    for (;;) {
-        if (back == HUB_NONE || goes_before(hub, back, item)) {
-            return back;
+/* The first item of a lane that may be leased now. Strands that are found shut are parked. */
+static uint32_t first_of_lane(struct hub *hub, uint32_t lane) {
+    while (hub->lanes[lane].strands != HEAP_NONE) {
+        uint32_t strand = hub->lanes[lane].strands;
+        uint32_t gate = queue_shut_gate(hub, strand);
+        if (gate == HUB_NONE) {
+            return hub->strands[strand].items;
         }
-        if (goes_before(hub, item, front)) {
-            return hub->items[front].queue_previous;
-        }
-        back = hub->items[back].queue_previous;
-        front = hub->items[front].queue_next;
-        if (front == HUB_NONE) {
-            return queue->last;
-        }
-    }
-}
-
-void schedule_enqueue(struct hub *hub, uint32_t item) {
-    struct hub_item *of = &hub->items[item];
-    check(of->queue == HUB_NONE);
-    uint32_t capability = hub->processes[of->process].capability;
-    if (of->image.target_phone != 0) {
-        of->queue = hub_phone_by_number(hub, of->image.target_phone);
-    } else if (capability != HUB_NONE) {
-        of->queue = hub->board->phones + capability;
-    }
-    if (of->queue == HUB_NONE) {
-        return; /* its capability or phone is unknown here: it waits outside the queues */
-    }
-    struct hub_queue *queue = &hub->queues[of->queue];
-    uint32_t previous = find_place(hub, queue, item);
-    uint32_t next = previous == HUB_NONE ? queue->first : hub->items[previous].queue_next;
-    of->queue_previous = previous;
-    of->queue_next = next;
-    *(previous == HUB_NONE ? &queue->first : &hub->items[previous].queue_next) = item;
-    *(next == HUB_NONE ? &queue->last : &hub->items[next].queue_previous) = item;
-    hub->is_unscheduled = true;
-}
-
-void schedule_dequeue(struct hub *hub, uint32_t item) {
-    struct hub_item *of = &hub->items[item];
-    if (of->queue == HUB_NONE) {
-        return;
-    }
-    struct hub_queue *queue = &hub->queues[of->queue];
-    uint32_t previous = of->queue_previous;
-    uint32_t next = of->queue_next;
-    *(previous == HUB_NONE ? &queue->first : &hub->items[previous].queue_next) = next;
-    *(next == HUB_NONE ? &queue->last : &hub->items[next].queue_previous) = previous;
-    of->queue = HUB_NONE;
-}
-
-static bool other_phone_is_free(const struct hub *hub, uint32_t phone) {
-    for (uint32_t p = 0; p < hub->phone_count; p++) {
-        if (p != phone && hub->phones[p].state == RECORD_PHONE_READY &&
-            hub->phones[p].item == HUB_NONE) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool may_run(const struct hub *hub, uint32_t item, uint32_t phone) {
-    const struct hub_item *of = &hub->items[item];
-    const struct hub_process *process = &hub->processes[of->process];
-    if ((process->image.flags & RECORD_HOLD) != 0 || process->capability == HUB_NONE) {
-        return false;
-    }
-    bool is_avoided = of->failed_phone == phone && of->failed_phone_count >= 2;
-    return !is_avoided || of->image.target_phone != 0 || !other_phone_is_free(hub, phone);
-}
-
-static uint32_t first_runnable(const struct hub *hub, uint32_t queue, uint32_t phone) {
-    uint32_t item = hub->queues[queue].first;
-    for (int i = 0; i < SEARCH_MAX && item != HUB_NONE; i++) {
-        if (may_run(hub, item, phone)) {
-            return item;
-        }
-        item = hub->items[item].queue_next;
+        queue_park(hub, strand, gate);
     }
     return HUB_NONE;
 }
 
-static uint32_t best_for(const struct hub *hub, uint32_t phone) {
-    uint32_t best = first_runnable(hub, phone, phone);
-    for (uint32_t c = 0; c < hub->capability_count; c++) {
-        uint32_t item = first_runnable(hub, hub->board->phones + c, phone);
-        if (item != HUB_NONE && (best == HUB_NONE || goes_before(hub, item, best))) {
-            best = item;
+/* A free phone that matches and has budget left; one that the item failed on twice only when
+ * there is no other. HUB_NONE: none is free. */
+static uint32_t phone_for(struct hub *hub, const struct hub_lane *lane, uint32_t item) {
+    const struct record_item *image = &hub->items[item].image;
+    uint32_t avoided = HUB_NONE;
+    for (uint32_t word = 0; word < hub_phone_words(hub->board); word++) {
+        uint32_t bits = hub->free_phones[word];
+        bits &= bits == 0 ? 0 : hub_labels_matching(hub, lane, word);
+        for (; bits != 0; bits &= bits - 1) {
+            uint32_t phone = word * 32 + hub_lowest_bit(bits);
+            if (!hub_budget_phone_allows(hub, phone)) {
+                continue;
+            }
+            bool is_avoided = image->failed_count >= RECORD_FAILED_MAX &&
+                              image->failed_phone == hub->phones[phone].number;
+            if (!is_avoided) {
+                return phone;
+            }
+            avoided = phone;
         }
     }
-    return best;
+    return avoided;
 }
 
-/* Lease and start are two records of one group: nothing lies between them on a hub. */
-static void grant(struct hub *hub, uint32_t phone, uint32_t item) {
-    struct hub_item *of = &hub->items[item];
-    struct hub_phone *on = &hub->phones[phone];
+static bool is_wanted(struct hub *hub, const struct schedule_filter *filter, uint32_t capability) {
+    if (hub->capabilities[capability].is_external != filter->is_external) {
+        return false;
+    }
+    bool is_named = filter->capabilities == NULL;
+    for (uint32_t i = 0; !is_named && i < filter->capability_count; i++) {
+        is_named = filter->capabilities[i] == capability;
+    }
+    return is_named && hub_budget_capability_allows(hub, capability);
+}
+
+/* Whether any phone that this lane may use is free. */
+static bool has_free_phone(const struct hub *hub, const struct hub_lane *lane) {
+    uint32_t bits = 0;
+    for (uint32_t word = 0; word < hub_phone_words(hub->board) && bits == 0; word++) {
+        bits = hub->free_phones[word];
+        bits &= bits == 0 ? 0 : hub_labels_matching(hub, lane, word);
+    }
+    return bits != 0;
+}
+
+static void look_at_lanes(struct hub *hub, const struct schedule_filter *filter, uint32_t lane,
+                          struct schedule_pick *best) {
+    while (lane != HUB_NONE) {
+        uint32_t next = hub->lanes[lane].next; /* parking may take this one out of the list */
+        bool is_possible = has_free_phone(hub, &hub->lanes[lane]) &&
+                           is_wanted(hub, filter, hub->lanes[lane].capability);
+        uint32_t item = is_possible ? first_of_lane(hub, lane) : HUB_NONE;
+        if (item != HUB_NONE && hub->item_nodes[item].order < best->order) {
+            uint32_t phone = phone_for(hub, &hub->lanes[lane], item);
+            if (phone != HUB_NONE) {
+                *best = (struct schedule_pick){hub->item_nodes[item].order, item, phone};
+            }
+        }
+        lane = next;
+    }
+}
+
+bool schedule_pick(struct hub *hub, const struct schedule_filter *filter,
+                   struct schedule_pick *pick) {
+    *pick = (struct schedule_pick){UINT64_MAX, HUB_NONE, HUB_NONE};
+    bool is_any_free = false;
+    for (uint32_t word = 0; word < hub_phone_words(hub->board); word++) {
+        for (uint32_t bits = hub->free_phones[word]; bits != 0; bits &= bits - 1) {
+            uint32_t phone = word * 32 + hub_lowest_bit(bits);
+            is_any_free = true;
+            look_at_lanes(hub, filter, hub->phones[phone].first_lane, pick);
+        }
+    }
+    if (is_any_free) {
+        look_at_lanes(hub, filter, hub->first_lane, pick);
+    }
+    return pick->item != HUB_NONE;
+}
+
+void schedule_grant(struct hub *hub, const struct schedule_pick *pick, struct bytes worker,
+                    const uint8_t *claim) {
+    struct hub_item *of = &hub->items[pick->item];
+    struct hub_phone *on = &hub->phones[pick->phone];
     hub->image.token_counter += 1;
     of->image.phone = on->number;
     of->image.token = (uint64_t)hub->store.epoch << 40 | hub->image.token_counter;
-    on->item = item;
-    on->is_started = false;
-    on->stop_told = false;
+    on->item = pick->item;
+    on->is_started = worker.size > 0;
+    on->stop_told = worker.size > 0;
+    hub->starts_waiting += worker.size > 0 ? 0 : 1;
+    on->lease = (struct hub_lease){.expiry_ms = TIMER_NEVER, .limit_ms = TIMER_NEVER};
+    if (worker.size > 0) {
+        memcpy(on->lease.worker, worker.data, worker.size);
+        on->lease.expiry_ms = hub->clock.mono_ms + hub_lease_ms(hub, pick->item);
+    }
+    if (claim != NULL) {
+        memcpy(on->lease.claim, claim, RECORD_DIGEST_BYTES);
+    }
     check(phone_apply(&on->state, PHONE_ON_LEASE) == STATUS_OK);
-    hub_item_change(hub, item, ITEM_ON_GRANT, RECORD_LEASED_EVENT);
+    hub_phone_refresh(hub, pick->phone);
+    hub_item_change(hub, pick->item, ITEM_ON_GRANT, RECORD_LEASED_EVENT);
+}
 
+void schedule_start(struct hub *hub, uint32_t phone) {
+    struct hub_phone *on = &hub->phones[phone];
+    struct hub_item *of = &hub->items[on->item];
+    const struct capability *capability = hub_capability_of(hub, on->item);
+    check(capability != NULL);
     of->attempt_started = hub_now(hub);
     if (of->image.started.boot == 0) {
         of->image.started = of->attempt_started;
     }
+    if (of->image.actions_done == 0) {
+        of->image.actions_digest = capability->actions_digest;
+    }
     of->progress_percent = 0;
     of->step = (uint8_t)of->image.actions_done;
-    hub_item_change(hub, item, ITEM_ON_START, RECORD_STARTED_EVENT);
+    on->lease.limit_ms = hub->clock.mono_ms + capability->attempt_ms;
+    on->lease.once_actions = capability->once_actions;
+    on->lease.action_count = capability->action_count;
+    if (capability->is_external) {
+        on->lease.action_count = capability->action_count == 0 ? 1 : capability->action_count;
+        on->lease.expiry_ms = hub->clock.mono_ms + hub_lease_ms(hub, on->item);
+    }
+    hub_budget_take(hub, phone, hub->clock.mono_ms);
+    hub_item_change(hub, on->item, ITEM_ON_START, RECORD_STARTED_EVENT);
     of->start_seq = hub->store.head_seq;
 }
 
-/* True when a lease was granted. */
-static bool lease_one(struct hub *hub, uint32_t phone) {
-    if (hub->phones[phone].state != RECORD_PHONE_READY || hub->phones[phone].item != HUB_NONE) {
-        return false;
-    }
-    uint32_t item = best_for(hub, phone);
-    if (item != HUB_NONE) {
-        grant(hub, phone, item);
-    }
-    return item != HUB_NONE;
-}
-
-/* Goes round again after a grant: an item may have avoided a phone because another, taken since,
- * was free. */
+/* For what hubd runs itself: lease and start are two records of one group, since nothing lies
+ * between them on a hub. */
 void schedule_run(struct hub *hub) {
+    static const struct schedule_filter own = {.is_external = false};
+    struct schedule_pick pick;
     while (hub->is_unscheduled) {
-        hub->is_unscheduled = false;
-        for (uint32_t p = 0; p < hub->phone_count; p++) {
-            if (!hub_has_room(hub, HUB_TRANSITION_BYTES)) {
-                hub->is_unscheduled = true;
-                return;
-            }
-            hub->is_unscheduled = lease_one(hub, p) || hub->is_unscheduled;
+        if (!hub_has_room(hub, HUB_TRANSITION_BYTES)) {
+            return;
         }
+        if (!schedule_pick(hub, &own, &pick)) {
+            hub->is_unscheduled = false;
+            return;
+        }
+        schedule_grant(hub, &pick, (struct bytes){0}, NULL);
+        schedule_start(hub, pick.phone);
     }
 }

@@ -146,7 +146,7 @@ void record_get_header(struct cbor_reader *reader, struct record_header *header)
 /* ---- request ---- */
 
 void record_put_request(struct cbor_writer *writer, const struct record_request *image) {
-    cbor_put_array(writer, 18);
+    cbor_put_array(writer, 21);
     cbor_put_text(writer, image->process_type);
     cbor_put_text(writer, image->request_id);
     cbor_put_text(writer, image->system);
@@ -165,11 +165,14 @@ void record_put_request(struct cbor_writer *writer, const struct record_request 
     cbor_put_uint(writer, image->priority);
     cbor_put_uint(writer, image->not_before_ms);
     cbor_put_uint(writer, image->deadline_ms);
+    cbor_put_uint(writer, image->item_count);
+    cbor_put_bytes(writer, image->phones);
+    cbor_put_text(writer, image->accounts);
 }
 
 void record_get_request(struct cbor_reader *reader, struct record_request *image) {
     *image = (struct record_request){0};
-    size_t newer = get_fields(reader, 18);
+    size_t newer = get_fields(reader, 21);
     image->process_type = cbor_get_text(reader, RECORD_ID_MAX);
     image->request_id = cbor_get_text(reader, RECORD_TEXT_MAX);
     image->system = cbor_get_text(reader, RECORD_TEXT_MAX);
@@ -188,13 +191,16 @@ void record_get_request(struct cbor_reader *reader, struct record_request *image
     image->priority = get_small(reader, 10);
     image->not_before_ms = get_u64(reader);
     image->deadline_ms = get_u64(reader);
+    image->item_count = get_u32(reader);
+    image->phones = cbor_get_bytes(reader, RECORD_PAYLOAD_MAX);
+    image->accounts = cbor_get_text(reader, RECORD_PAYLOAD_MAX);
     skip_newer(reader, newer);
 }
 
 /* ---- process ---- */
 
 void record_put_process(struct cbor_writer *writer, const struct record_process *image) {
-    cbor_put_array(writer, 8);
+    cbor_put_array(writer, 9);
     cbor_put_uint(writer, image->generation);
     cbor_put_uint(writer, image->flags);
     cbor_put_uint(writer, image->item_count);
@@ -203,11 +209,12 @@ void record_put_process(struct cbor_writer *writer, const struct record_process 
     record_put_time(writer, &image->retrying);
     record_put_time(writer, &image->cancel_requested);
     record_put_time(writer, &image->finished);
+    cbor_put_bool(writer, image->is_deadline_over);
 }
 
 void record_get_process(struct cbor_reader *reader, struct record_process *image) {
     *image = (struct record_process){0};
-    size_t newer = get_fields(reader, 8);
+    size_t newer = get_fields(reader, 9);
     image->generation = get_u32(reader);
     image->flags = get_small(reader, 16);
     image->item_count = get_u32(reader);
@@ -216,13 +223,35 @@ void record_get_process(struct cbor_reader *reader, struct record_process *image
     record_get_time(reader, &image->retrying);
     record_get_time(reader, &image->cancel_requested);
     record_get_time(reader, &image->finished);
+    image->is_deadline_over = cbor_get_bool(reader);
     skip_newer(reader, newer);
 }
 
 /* ---- item ---- */
 
+/* null, or who holds the lease and by which claim. */
+static void put_worker(struct cbor_writer *writer, const struct record_item *image) {
+    if (image->worker.size == 0) {
+        cbor_put_null(writer);
+        return;
+    }
+    cbor_put_array(writer, 2);
+    cbor_put_text(writer, image->worker);
+    cbor_put_bytes(writer, image->claim);
+}
+
+static void get_worker(struct cbor_reader *reader, struct record_item *image) {
+    if (cbor_get_null(reader)) {
+        return;
+    }
+    reader->failed = cbor_get_array(reader, 2) != 2 || reader->failed;
+    image->worker = cbor_get_text(reader, RECORD_ID_MAX);
+    get_digest(reader, &image->claim);
+    reader->failed = reader->failed || image->worker.size == 0;
+}
+
 void record_put_item(struct cbor_writer *writer, const struct record_item *image) {
-    cbor_put_array(writer, 18);
+    cbor_put_array(writer, 22);
     cbor_put_uint(writer, image->state);
     cbor_put_uint(writer, image->stop);
     cbor_put_uint(writer, image->suspension);
@@ -241,11 +270,15 @@ void record_put_item(struct cbor_writer *writer, const struct record_item *image
     cbor_put_uint(writer, image->wait_ms);
     record_put_time(writer, &image->started);
     record_put_time(writer, &image->first_device);
+    put_worker(writer, image);
+    cbor_put_uint(writer, image->actions_digest);
+    cbor_put_uint(writer, image->failed_phone);
+    cbor_put_uint(writer, image->failed_count);
 }
 
 void record_get_item(struct cbor_reader *reader, struct record_item *image) {
     *image = (struct record_item){0};
-    size_t newer = get_fields(reader, 18);
+    size_t newer = get_fields(reader, 22);
     image->state = get_small(reader, RECORD_ITEM_STATE_COUNT);
     image->stop = get_small(reader, RECORD_STOP_COUNT);
     image->suspension = get_small(reader, RECORD_SUSPENSION_COUNT);
@@ -264,13 +297,17 @@ void record_get_item(struct cbor_reader *reader, struct record_item *image) {
     image->wait_ms = get_u64(reader);
     record_get_time(reader, &image->started);
     record_get_time(reader, &image->first_device);
+    get_worker(reader, image);
+    image->actions_digest = get_u64(reader);
+    image->failed_phone = get_u64(reader);
+    image->failed_count = get_small(reader, RECORD_FAILED_MAX + 1);
     skip_newer(reader, newer);
 }
 
 /* ---- attempt ---- */
 
 void record_put_attempt(struct cbor_writer *writer, const struct record_attempt *image) {
-    cbor_put_array(writer, 13);
+    cbor_put_array(writer, 15);
     cbor_put_uint(writer, image->outcome);
     cbor_put_uint(writer, image->category);
     cbor_put_uint(writer, image->actions_done);
@@ -288,11 +325,13 @@ void record_put_attempt(struct cbor_writer *writer, const struct record_attempt 
     cbor_put_text(writer, image->result);
     record_put_time(writer, &image->started);
     record_put_time(writer, &image->ended);
+    cbor_put_text(writer, image->worker);
+    cbor_put_uint(writer, image->power_cycles);
 }
 
 void record_get_attempt(struct cbor_reader *reader, struct record_attempt *image) {
     *image = (struct record_attempt){0};
-    size_t newer = get_fields(reader, 13);
+    size_t newer = get_fields(reader, 15);
     image->outcome = get_small(reader, RECORD_OUTCOME_COUNT);
     image->category = get_small(reader, RECORD_CATEGORY_COUNT);
     image->actions_done = get_u32(reader);
@@ -311,28 +350,32 @@ void record_get_attempt(struct cbor_reader *reader, struct record_attempt *image
     image->result = cbor_get_text(reader, RECORD_PAYLOAD_MAX);
     record_get_time(reader, &image->started);
     record_get_time(reader, &image->ended);
+    image->worker = cbor_get_text(reader, RECORD_ID_MAX);
+    image->power_cycles = get_u32(reader);
     skip_newer(reader, newer);
 }
 
 /* ---- phone ---- */
 
 void record_put_phone(struct cbor_writer *writer, const struct record_phone *image) {
-    cbor_put_array(writer, 5);
+    cbor_put_array(writer, 6);
     cbor_put_uint(writer, image->state);
     cbor_put_text(writer, image->id);
     cbor_put_text(writer, image->slot);
     cbor_put_text(writer, image->model);
     cbor_put_text(writer, image->reason);
+    cbor_put_text(writer, image->labels);
 }
 
 void record_get_phone(struct cbor_reader *reader, struct record_phone *image) {
     *image = (struct record_phone){0};
-    size_t newer = get_fields(reader, 5);
+    size_t newer = get_fields(reader, 6);
     image->state = get_small(reader, RECORD_PHONE_STATE_COUNT);
     image->id = cbor_get_text(reader, RECORD_ID_MAX);
     image->slot = cbor_get_text(reader, RECORD_ID_MAX);
     image->model = cbor_get_text(reader, RECORD_ID_MAX);
     image->reason = cbor_get_text(reader, RECORD_TEXT_MAX);
+    image->labels = cbor_get_text(reader, RECORD_TEXT_MAX);
     skip_newer(reader, newer);
 }
 

@@ -16,7 +16,8 @@ enum {
     RECORD_PAYLOAD_MAX = 32768, /* bytes of raw JSON a caller gave, or of captured output */
     RECORD_DIGEST_BYTES = 16,
     RECORD_CHAIN_BYTES = 8,
-    RECORD_BOOTS_MAX = 8, /* boots whose clock offset the hub remembers */
+    RECORD_BOOTS_MAX = 8,  /* boots whose clock offset the hub remembers */
+    RECORD_FAILED_MAX = 2, /* failures on one phone in a row, counted up to here */
 };
 
 /* What an object is. The number is on flash and on the wire: never reuse one. */
@@ -58,7 +59,8 @@ enum record_kind {
     EVENT(EVICTED, "evicted")                                                                      \
     EVENT(ATTEMPT_ENDED, "attempt_ended")                                                          \
     EVENT(STEP, "step")                                                                            \
-    EVENT(COUNTERS, "counters")
+    EVENT(COUNTERS, "counters")                                                                    \
+    EVENT(FIRST_DEVICE, "first_device")
 
 enum record_event {
 #define EVENT(name, text) RECORD_##name##_EVENT,
@@ -110,6 +112,9 @@ struct record_request {
     uint8_t priority;       /* 0 (last) to 9 (first) */
     uint64_t not_before_ms; /* wall clock, 0: none */
     uint64_t deadline_ms;   /* wall clock, 0: none */
+    uint32_t item_count;    /* items of one generation */
+    struct bytes phones;    /* of each item 8 bytes of its phone number, big-endian; or empty */
+    struct bytes accounts;  /* of each item a line with its account; or empty */
 };
 
 enum record_process_flag {
@@ -128,6 +133,7 @@ struct record_process {
     struct record_time retrying;
     struct record_time cancel_requested;
     struct record_time finished;
+    bool is_deadline_over; /* a retry cleared the request's deadline, which had passed */
 };
 
 enum record_item_state {
@@ -215,6 +221,11 @@ struct record_item {
     uint64_t wait_ms;           /* from this record's time until due, retry or expiry; 0: none */
     struct record_time started; /* first start of this item */
     struct record_time first_device; /* exact first device interaction */
+    struct bytes worker;             /* external worker that holds its lease; empty: none */
+    struct bytes claim;              /* RECORD_DIGEST_BYTES of worker and claim_id, or empty */
+    uint64_t actions_digest;         /* of the action list its actions_done count in; 0: none yet */
+    uint64_t failed_phone;           /* phone number it failed on last; 0: none */
+    uint32_t failed_count;           /* and how often in a row, at most RECORD_FAILED_MAX */
 };
 
 enum record_outcome {
@@ -241,6 +252,8 @@ struct record_attempt {
     struct bytes result;  /* raw JSON object: what the actions found; empty: nothing */
     struct record_time started;
     struct record_time ended;
+    struct bytes worker;   /* external worker that ran it; empty: hubd itself */
+    uint32_t power_cycles; /* of its phone, that it asked for */
 };
 
 enum record_phone_state {
@@ -264,6 +277,7 @@ struct record_phone {
     struct bytes slot;   /* where it is plugged, or its network address */
     struct bytes model;  /* product and model as the phone says; untrusted text */
     struct bytes reason; /* why it is refused, recovering or quarantined */
+    struct bytes labels; /* an operator gave it: words with one space between them */
 };
 
 struct record_boot {

@@ -188,11 +188,8 @@ static void assert_same_item(const struct hub_item *a, const struct hub_item *b)
     assert_pair(writers);
     assert_int_equal(a->number, b->number);
     assert_int_equal(a->next_of_process, b->next_of_process);
-    assert_int_equal(a->queue, b->queue);
-    if (a->queue != HUB_NONE) {
-        assert_int_equal(a->queue_previous, b->queue_previous);
-        assert_int_equal(a->queue_next, b->queue_next);
-    }
+    assert_int_equal(a->is_queued, b->is_queued);
+    assert_int_equal(a->strand == HUB_NONE, b->strand == HUB_NONE);
 }
 
 static void assert_same_process(const struct hub_process *a, const struct hub_process *b) {

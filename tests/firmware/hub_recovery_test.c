@@ -309,7 +309,7 @@ static void an_item_runs_once_its_capability_is_there_again(void **state) {
     hub_init(&rig.hub, rig.hub.board, rig.memory, &rig.flash.base, 1);
     assert_int_equal(hub_load(&rig.hub, bytes_of("hub"), rig.boot_id, &rig.clock), STATUS_OK);
     rig_settle(&rig);
-    assert_int_equal(rig_item(&rig, process, 1)->queue, HUB_NONE);
+    assert_int_equal(rig_item(&rig, process, 1)->strand, HUB_NONE);
     assert_int_equal(hub_capability_set(&rig.hub, &capability), STATUS_OK);
     assert_int_equal(rig_process(&rig, process)->capability, 0);
     (void)rig_phone(&rig, "A");

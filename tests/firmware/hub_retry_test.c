@@ -205,24 +205,15 @@ static void five_interruptions_are_poison(void **state) {
     rig_assert_no_start(&rig);
 }
 
-/* On a hub lease and start are one group, so a lease without an attempt is made by hand here. */
 static void twenty_deliveries_without_an_attempt_are_poison(void **state) {
     (void)state;
     uint32_t phone = rig_phone(&rig, "A");
-    rig.hub.is_stopping = true;
-    uint32_t process = rig_submit(&rig, &one);
+    uint32_t process = rig_submit(&rig, &(struct rig_order){.capability = RIG_OUTSIDE});
     struct hub_item *item = rig_item(&rig, process, 1);
     for (uint32_t n = 1; n <= 20; n++) {
-        rig.hub.image.token_counter += 1;
-        item->image.phone = rig.hub.phones[phone].number;
-        item->image.token = UINT64_C(1) << 40 | rig.hub.image.token_counter;
-        rig.hub.phones[phone].item = (uint32_t)(item - rig.hub.items);
-        rig.hub.phones[phone].state = RECORD_PHONE_LEASED;
-        hub_item_change(&rig.hub, (uint32_t)(item - rig.hub.items), ITEM_ON_GRANT,
-                        RECORD_LEASED_EVENT);
-        rig_settle(&rig);
+        assert_int_equal(rig_claim(&rig, "w", "", 1).count, 1);
         assert_int_equal(item->image.state, RECORD_LEASED);
-        rig_advance(&rig, HUB_LEASE_MS);
+        rig_advance(&rig, RIG_LEASE_MS);
         assert_int_equal(item->image.deliveries, n);
         assert_int_equal(item->image.state, n < 20 ? RECORD_READY : RECORD_FAILED);
         assert_int_equal(rig.hub.phones[phone].state, RECORD_PHONE_READY);

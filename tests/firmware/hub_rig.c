@@ -73,15 +73,28 @@ static void flash_init(struct rig_flash *flash) {
 /* ---- life ---- */
 
 static struct capability capability_for(enum rig_capability which) {
-    static const char *const names[RIG_CAPABILITIES] = {"work", "once", "long"};
+    static const char *const names[RIG_CAPABILITIES] = {"work",  "once",    "long",   "review",
+                                                        "keyed", "sparing", "outside"};
+    bool is_long = which == RIG_LONG || which == RIG_SPARING;
     struct capability capability = {
-        .attempts_max = which == RIG_LONG ? 20 : 3,
-        .backoff = {.base_ms = which == RIG_LONG ? 0 : 1000, .cap_ms = 8000, .factor = 2},
+        .attempts_max = is_long ? 20 : 3,
+        .backoff = {.base_ms = is_long ? 0 : 1000, .cap_ms = 8000, .factor = 2},
         .retryable = ~(UINT32_C(1) << RECORD_CATEGORY_CAPABILITY),
         .attempt_ms = RIG_ATTEMPT_MS,
-        .action_count = 3,
+        .action_count = which == RIG_OUTSIDE ? 0 : 3,
         .once_actions = which == RIG_ONCE ? 2 : 0,
+        .review_actions = which == RIG_REVIEW ? 2 : 0,
+        .actions_digest = 77,
+        .is_external = which == RIG_OUTSIDE,
+        .lease_ms = which == RIG_OUTSIDE ? RIG_LEASE_MS : 0,
+        .concurrency_max = 2,
     };
+    if (which == RIG_KEYED) {
+        memcpy(capability.concurrency_key, "keyed", sizeof "keyed");
+    }
+    if (which == RIG_SPARING) {
+        capability.budget = (struct budget_limit){{4, 100, 1}};
+    }
     memcpy(capability.name, names[which], strlen(names[which]));
     return capability;
 }
@@ -185,6 +198,10 @@ void rig_phone_event(struct rig *rig, uint32_t phone, enum phone_event event) {
 
 /* ---- requests ---- */
 
+static struct bytes text_of(const char *text) {
+    return (struct bytes){(const uint8_t *)text, text == NULL ? 0 : strlen(text)};
+}
+
 enum status rig_accept(struct rig *rig, const struct rig_order *order,
                        struct hub_accepted *accepted) {
     static uint8_t inputs[8192];
@@ -206,6 +223,8 @@ enum status rig_accept(struct rig *rig, const struct rig_order *order,
         .priority = order->priority,
         .not_before_ms = order->not_before_ms,
         .deadline_ms = order->deadline_ms,
+        .labels = text_of(order->labels),
+        .concurrency_key = text_of(order->concurrency_key),
     };
     struct hub_order wanted = {
         .request = &request,
@@ -215,6 +234,11 @@ enum status rig_accept(struct rig *rig, const struct rig_order *order,
     for (uint32_t i = 0; order->phones != NULL && i < wanted.item_count; i++) {
         phones[i] = rig->hub.phones[order->phones[i]].number;
         wanted.phones = phones;
+    }
+    struct bytes accounts[16];
+    for (uint32_t i = 0; order->accounts != NULL && i < wanted.item_count; i++) {
+        accounts[i] = text_of(order->accounts[i]);
+        wanted.accounts = accounts;
     }
     enum status status = hub_accept(&rig->hub, &wanted, accepted);
     for (unsigned turn = 0; status == STATUS_AGAIN && !rig->keeps_group && turn < 8; turn++) {
@@ -240,6 +264,65 @@ void rig_cancel(struct rig *rig, uint32_t process) {
     }
     assert_int_equal(status, STATUS_OK);
     rig_settle(rig);
+}
+
+enum status rig_ask(struct rig *rig, enum status (*ask)(struct hub *, uint32_t), uint32_t process) {
+    enum status status = ask(&rig->hub, process);
+    for (unsigned turn = 0; status == STATUS_AGAIN && turn < 8; turn++) {
+        rig_commit(rig);
+        status = ask(&rig->hub, process);
+    }
+    rig_settle(rig);
+    return status;
+}
+
+enum status rig_settle_item(struct rig *rig, uint32_t process, uint32_t number, bool is_done) {
+    enum status status = hub_settle(&rig->hub, process, number, is_done);
+    if (status == STATUS_AGAIN) {
+        rig_commit(rig);
+        status = hub_settle(&rig->hub, process, number, is_done);
+    }
+    rig_settle(rig);
+    return status;
+}
+
+/* ---- external workers ---- */
+
+struct hub_claimed rig_claim(struct rig *rig, const char *worker, const char *claim_id,
+                             uint32_t batch) {
+    const struct hub_claim claim = {
+        .worker = text_of(worker), .claim_id = text_of(claim_id), .batch = batch};
+    struct hub_claimed claimed;
+    rig_commit(rig);
+    assert_int_equal(hub_claim(&rig->hub, &claim, &claimed), STATUS_OK);
+    rig_settle(rig);
+    return claimed;
+}
+
+struct hub_worker rig_worker(struct rig *rig, const char *name, uint32_t item) {
+    return (struct hub_worker){
+        .item = item, .name = text_of(name), .token = rig->hub.items[item].image.token};
+}
+
+enum status rig_worker_start(struct rig *rig, const struct hub_worker *worker) {
+    rig_commit(rig);
+    enum status status = hub_worker_start(&rig->hub, worker);
+    rig_settle(rig);
+    return status;
+}
+
+enum status rig_worker_end(struct rig *rig, const struct hub_worker *worker,
+                           enum record_outcome outcome, enum hub_retryable retryable) {
+    const struct record_attempt end = {
+        .outcome = (uint8_t)outcome,
+        .category = outcome == RECORD_SUCCESS ? RECORD_CATEGORY_NONE : RECORD_CATEGORY_EXIT_CODE,
+        .message = bytes_of("the worker says so"),
+        .result = bytes_of("{}"),
+    };
+    rig_commit(rig);
+    enum status status = hub_worker_end(&rig->hub, worker, &end, retryable);
+    rig_settle(rig);
+    return status;
 }
 
 /* ---- attempts ---- */

@@ -8,17 +8,22 @@
 
 enum {
     RIG_FLASH_BYTES = 24 * 16384,
-    RIG_MEMORY_BYTES = 128 * 1024,
+    RIG_MEMORY_BYTES = 192 * 1024,
     RIG_EVENTS_MAX = 200,
     RIG_ATTEMPT_MS = 60000,
     RIG_GRACE_MS = 10000,
+    RIG_LEASE_MS = 30000, /* of RIG_OUTSIDE */
 };
 
 /* The rig's capabilities, in the order in which every start sets them. */
 enum rig_capability {
-    RIG_WORK, /* 3 attempts, 3 actions, base 1 s, cap 8 s, all but `capability` retryable */
-    RIG_ONCE, /* the same; its action 1 must not run twice unknowingly */
-    RIG_LONG, /* 20 attempts, base 0: no wait between them */
+    RIG_WORK,    /* 3 attempts, 3 actions, base 1 s, cap 8 s, all but `capability` retryable */
+    RIG_ONCE,    /* the same; its action 1 must not run twice unknowingly */
+    RIG_LONG,    /* 20 attempts, base 0: no wait between them */
+    RIG_REVIEW,  /* as WORK; its action 1 is a review */
+    RIG_KEYED,   /* as WORK; at most 2 items at once of key "keyed", or of the request's key */
+    RIG_SPARING, /* as LONG; 4 attempts, 100 seconds and 1 power cycle an hour */
+    RIG_OUTSIDE, /* as WORK, without actions: external workers run it */
     RIG_CAPABILITIES
 };
 
@@ -63,6 +68,9 @@ struct rig_order {
     uint8_t priority;
     uint64_t not_before_ms, deadline_ms;
     uint32_t input_bytes;
+    const char *labels; /* JSON */
+    const char *concurrency_key;
+    const char *const *accounts; /* one for each item */
 };
 enum status rig_accept(struct rig *rig, const struct rig_order *order,
                        struct hub_accepted *accepted);
@@ -74,6 +82,18 @@ enum status rig_step(struct rig *rig, const struct hub_start *start);
 enum status rig_end(struct rig *rig, const struct hub_start *start, enum record_outcome outcome,
                     enum record_category category); /* and settles */
 void rig_cancel(struct rig *rig, uint32_t process);
+/* Calls hub_suspend() or the like until it is not AGAIN, and settles. */
+enum status rig_ask(struct rig *rig, enum status (*ask)(struct hub *, uint32_t), uint32_t process);
+enum status rig_settle_item(struct rig *rig, uint32_t process, uint32_t number, bool is_done);
+
+/* A claim by this worker of up to `batch` items of RIG_OUTSIDE; settled. */
+struct hub_claimed rig_claim(struct rig *rig, const char *worker, const char *claim_id,
+                             uint32_t batch);
+struct hub_worker rig_worker(struct rig *rig, const char *name, uint32_t item);
+/* Starts or ends the attempt of a claimed item; settled. */
+enum status rig_worker_start(struct rig *rig, const struct hub_worker *worker);
+enum status rig_worker_end(struct rig *rig, const struct hub_worker *worker,
+                           enum record_outcome outcome, enum hub_retryable retryable);
 void rig_assert_no_start(struct rig *rig);
 
 struct hub_item *rig_item(struct rig *rig, uint32_t process, uint32_t number);

@@ -47,8 +47,11 @@ static void check_item(const struct hub *hub, uint32_t item) {
     assert_true(of->image.faults <= ITEM_FAULTS_MAX);
     assert_int_equal(has_lease(of), of->image.phone != 0);
     assert_true(of->image.stop == RECORD_STOP_NONE || state == RECORD_RUNNING);
-    assert_int_equal(of->image.suspension != 0, state == RECORD_SUSPENDED);
+    assert_int_equal(of->image.suspension != 0,
+                     state == RECORD_SUSPENDED || of->image.stop == RECORD_STOP_SUSPEND);
     if (state == RECORD_RETRY_WAIT || (has_lease(of) && !of->needs_recovery)) {
+        assert_true(due != TIMER_NEVER);
+    } else if (state == RECORD_SUSPENDED && of->image.suspension == RECORD_SUSPEND_BUDGET) {
         assert_true(due != TIMER_NEVER);
     } else if (state != RECORD_SCHEDULED && !of->needs_recovery) {
         assert_true(due == TIMER_NEVER);
@@ -119,43 +122,108 @@ static void check_processes(const struct hub *hub) {
     assert_int_equal(ended, 0);
 }
 
-static bool goes_before(const struct hub *hub, uint32_t a, uint32_t b) {
-    const struct hub_process *first = &hub->processes[hub->items[a].process];
-    const struct hub_process *second = &hub->processes[hub->items[b].process];
-    if (first->priority != second->priority) {
-        return first->priority > second->priority;
+/* A node of a heap comes behind its parent, up to the heap's root. */
+static void check_node(const struct heap_node *nodes, uint32_t root, uint32_t index) {
+    for (unsigned depth = 0; index != root; depth++) {
+        assert_true(depth < 64 && nodes[index].previous != HEAP_NONE);
+        uint32_t before = nodes[index].previous;
+        uint32_t child = index;
+        while (nodes[before].child != child) {
+            assert_int_equal(nodes[before].next, child);
+            child = before;
+            before = nodes[before].previous;
+        }
+        assert_true(nodes[before].order <= nodes[index].order);
+        index = before;
     }
-    return first->number != second->number ? first->number < second->number
-                                           : hub->items[a].number < hub->items[b].number;
+    assert_int_equal(nodes[root].previous, HEAP_NONE);
+}
+
+static void check_item_queue(const struct hub *hub, uint32_t item) {
+    const struct hub_item *of = &hub->items[item];
+    const struct hub_process *process = &hub->processes[of->process];
+    bool is_held = (process->image.flags & RECORD_HOLD) != 0;
+    bool waits = of->image.state == RECORD_READY && !is_held && of->strand != HUB_NONE;
+    assert_int_equal(of->is_queued, waits);
+    assert_int_equal(of->strand != HUB_NONE, is_live(of) && process->capability != HUB_NONE);
+    if (waits) {
+        assert_true(hub->item_nodes[item].order == queue_order(hub, item));
+        check_node(hub->item_nodes, hub->strands[of->strand].items, item);
+    }
+}
+
+static void check_strand(const struct hub *hub, uint32_t strand) {
+    const struct hub_strand *of = &hub->strands[strand];
+    uint32_t references = 0;
+    for (uint32_t i = 0; i < hub->item_pool.touched; i++) {
+        references += pool_is_used(&hub->item_pool, i) && hub->items[i].strand == strand;
+    }
+    assert_int_equal(of->references, references);
+    assert_true(references > 0);
+    if (of->parked_at != HUB_NONE) {
+        assert_true(of->items != HEAP_NONE);
+        assert_true(queue_shut_gate(hub, strand) != HUB_NONE);
+    } else if (of->items != HEAP_NONE) {
+        assert_true(hub->strand_nodes[strand].order == hub->item_nodes[of->items].order);
+        check_node(hub->strand_nodes, hub->lanes[of->lane].strands, strand);
+    }
+}
+
+static void check_gate(const struct hub *hub, uint32_t gate) {
+    uint32_t in_use = 0;
+    for (uint32_t i = 0; i < hub->item_pool.touched; i++) {
+        const struct hub_item *of = &hub->items[i];
+        if (pool_is_used(&hub->item_pool, i) && of->strand != HUB_NONE && has_lease(of)) {
+            const struct hub_strand *strand = &hub->strands[of->strand];
+            bool is_account = strand->account_gate == gate;
+            bool is_key = strand->key_gate == gate;
+            in_use += is_account || is_key;
+            uint32_t max = hub->capabilities[hub->lanes[strand->lane].capability].concurrency_max;
+            assert_true(!is_account || hub->gates[gate].in_use <= 1);
+            assert_true(!is_key || hub->gates[gate].in_use <= max);
+        }
+    }
+    assert_int_equal(hub->gates[gate].in_use, in_use);
 }
 
 static void check_queues(const struct hub *hub) {
-    uint32_t queued = 0;
-    for (uint32_t q = 0; q < hub->board->phones + hub->board->capabilities; q++) {
-        uint32_t previous = HUB_NONE;
-        for (uint32_t i = hub->queues[q].first; i != HUB_NONE; i = hub->items[i].queue_next) {
-            assert_int_equal(hub->items[i].queue, q);
-            assert_int_equal(hub->items[i].image.state, RECORD_READY);
-            assert_int_equal(hub->items[i].queue_previous, previous);
-            assert_true(previous == HUB_NONE || goes_before(hub, previous, i));
-            previous = i;
-            queued += 1;
-        }
-        assert_int_equal(hub->queues[q].last, previous);
-    }
     for (uint32_t i = 0; i < hub->item_pool.touched; i++) {
-        if (pool_is_used(&hub->item_pool, i) && hub->items[i].image.state == RECORD_READY) {
-            queued -= hub->items[i].queue != HUB_NONE;
-            uint32_t capability = hub->processes[hub->items[i].process].capability;
-            assert_true(hub->items[i].queue != HUB_NONE || capability == HUB_NONE);
+        if (pool_is_used(&hub->item_pool, i)) {
+            check_item_queue(hub, i);
         }
     }
-    assert_int_equal(queued, 0);
+    for (uint32_t s = 0; s < hub->strand_pool.touched; s++) {
+        if (pool_is_used(&hub->strand_pool, s)) {
+            check_strand(hub, s);
+        }
+    }
+    for (uint32_t g = 0; g < hub->gate_pool.touched; g++) {
+        if (pool_is_used(&hub->gate_pool, g)) {
+            check_gate(hub, g);
+        }
+    }
+}
+
+static void check_budgets(const struct hub *hub) {
+    for (uint32_t c = 0; c < hub->capability_count; c++) {
+        for (int kind = 0; kind < BUDGET_KIND_COUNT; kind++) {
+            uint64_t used = 0;
+            for (uint32_t slice = 0; slice < BUDGET_SLICES; slice++) {
+                used += hub->budgets[c].used[slice][kind];
+            }
+            uint32_t max = hub->capabilities[c].budget.per_hour[kind];
+            assert_true(max == 0 || used <= max);
+        }
+    }
 }
 
 static void check_phones(const struct hub *hub) {
+    uint32_t waiting = 0;
     for (uint32_t p = 0; p < hub->phone_count; p++) {
         const struct hub_phone *of = &hub->phones[p];
+        bool is_free = of->state == RECORD_PHONE_READY && of->item == HUB_NONE;
+        assert_int_equal(hub->free_phones[p / 32] >> p % 32 & 1u, is_free);
+        waiting += of->item != HUB_NONE && !of->is_started;
         assert_true(of->state != RECORD_PHONE_LEASED || of->item != HUB_NONE);
         assert_true(of->state != RECORD_PHONE_READY || of->item == HUB_NONE ||
                     hub->items[of->item].needs_recovery);
@@ -165,6 +233,7 @@ static void check_phones(const struct hub *hub) {
             assert_int_equal(hub->items[of->item].image.phone, of->number);
         }
     }
+    assert_int_equal(hub->starts_waiting, waiting);
 }
 
 void rig_check(struct rig *rig) {
@@ -172,6 +241,7 @@ void rig_check(struct rig *rig) {
     check_processes(hub);
     check_queues(hub);
     check_phones(hub);
+    check_budgets(hub);
     uint64_t reserved = hub->reserved_bytes;
     hub_reserve_recount(hub);
     assert_true(hub->reserved_bytes == reserved);

@@ -66,18 +66,11 @@ static void cancels_a_suspended_item(void **state) {
     assert_canceled(process);
 }
 
-/* On a hub lease and start are one group: a leased item is made by hand. */
 static void cancels_a_leased_item_and_frees_its_phone(void **state) {
     (void)state;
     uint32_t phone = rig_phone(&rig, "A");
-    rig.hub.is_stopping = true;
-    uint32_t process = rig_submit(&rig, &one);
-    struct hub_item *item = rig_item(&rig, process, 1);
-    item->image.phone = rig.hub.phones[phone].number;
-    item->image.token = 1;
-    rig.hub.phones[phone].item = (uint32_t)(item - rig.hub.items);
-    rig.hub.phones[phone].state = RECORD_PHONE_LEASED;
-    hub_item_change(&rig.hub, (uint32_t)(item - rig.hub.items), ITEM_ON_GRANT, RECORD_LEASED_EVENT);
+    uint32_t process = rig_submit(&rig, &(struct rig_order){.capability = RIG_OUTSIDE});
+    assert_int_equal(rig_claim(&rig, "w", "", 1).count, 1);
     assert_int_equal(rig_process(&rig, process)->status, PROCESS_CLAIMED);
     rig_cancel(&rig, process);
     assert_canceled(process);

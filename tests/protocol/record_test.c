@@ -37,7 +37,10 @@ static void put_image(struct cbor_writer *writer, enum record_kind kind) {
                                            .mode = RECORD_UNATTENDED,
                                            .priority = 9,
                                            .not_before_ms = UINT64_MAX,
-                                           .deadline_ms = 1};
+                                           .deadline_ms = 1,
+                                           .item_count = UINT32_MAX,
+                                           .phones = bytes_of("12345678"),
+                                           .accounts = bytes_of("a\nb\n")};
     const struct record_process process = {.generation = UINT32_MAX,
                                            .flags = 15,
                                            .item_count = UINT32_MAX,
@@ -45,7 +48,8 @@ static void put_image(struct cbor_writer *writer, enum record_kind kind) {
                                            .queued = now,
                                            .retrying = at(1, 0),
                                            .cancel_requested = now,
-                                           .finished = now};
+                                           .finished = now,
+                                           .is_deadline_over = true};
     const struct record_item item = {.state = RECORD_RUNNING,
                                      .stop = RECORD_STOP_WITHDRAW,
                                      .suspension = RECORD_SUSPEND_UNCERTAIN,
@@ -63,7 +67,12 @@ static void put_image(struct cbor_writer *writer, enum record_kind kind) {
                                      .token = UINT64_MAX,
                                      .wait_ms = UINT64_MAX,
                                      .started = now,
-                                     .first_device = now};
+                                     .first_device = now,
+                                     .worker = bytes_of("w"),
+                                     .claim = key,
+                                     .actions_digest = UINT64_MAX,
+                                     .failed_phone = UINT64_MAX,
+                                     .failed_count = RECORD_FAILED_MAX};
     const struct record_attempt attempt = {.outcome = RECORD_UNFINISHED,
                                            .category = RECORD_CATEGORY_INTERNAL,
                                            .actions_done = 1,
@@ -77,12 +86,15 @@ static void put_image(struct cbor_writer *writer, enum record_kind kind) {
                                            .output = bytes_of("o"),
                                            .result = bytes_of("{}"),
                                            .started = now,
-                                           .ended = now};
+                                           .ended = now,
+                                           .worker = bytes_of("w"),
+                                           .power_cycles = UINT32_MAX};
     const struct record_phone phone = {.state = RECORD_PHONE_QUARANTINED,
                                        .id = bytes_of("P~s"),
                                        .slot = bytes_of("s"),
                                        .model = bytes_of("m"),
-                                       .reason = bytes_of("r")};
+                                       .reason = bytes_of("r"),
+                                       .labels = bytes_of("l")};
     const struct record_hub hub = {.hub_id = bytes_of("h"),
                                    .boot_id = key,
                                    .boot = UINT32_MAX,
@@ -358,6 +370,9 @@ static void numbers_out_of_their_range_are_refused(void **unused) {
             is_in);
         assert_int_equal(
             is_item_taken(&(struct record_item){.category = last(RECORD_CATEGORY_COUNT)}), is_in);
+        assert_int_equal(
+            is_item_taken(&(struct record_item){.failed_count = last(RECORD_FAILED_MAX + 1)}),
+            is_in);
         assert_int_equal(
             is_attempt_taken(&(struct record_attempt){.outcome = last(RECORD_OUTCOME_COUNT)}),
             is_in);
