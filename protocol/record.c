@@ -79,13 +79,21 @@ static void get_digest(struct cbor_reader *reader, struct bytes *digest) {
     reader->failed = reader->failed || (digest->size != 0 && digest->size != RECORD_DIGEST_BYTES);
 }
 
-/* An image is an array of at least the fields that this format knows. */
+/* An image is an array of at least the fields that the first format had. */
 static size_t get_fields(struct cbor_reader *reader, size_t count_known) {
     size_t count = cbor_get_array(reader, 64);
     if (count < count_known) {
         reader->failed = true;
     }
     return reader->failed ? 0 : count - count_known;
+}
+
+/* Whether the `count` fields are there that a later format has appended: records of the one before
+ * are still read, and the fields are then as a zeroed image has them. */
+static bool has_appended(size_t *left, size_t count) {
+    bool is_there = *left >= count;
+    *left -= is_there ? count : 0;
+    return is_there;
 }
 
 static void skip_newer(struct cbor_reader *reader, size_t count) {
@@ -172,7 +180,7 @@ void record_put_request(struct cbor_writer *writer, const struct record_request 
 
 void record_get_request(struct cbor_reader *reader, struct record_request *image) {
     *image = (struct record_request){0};
-    size_t newer = get_fields(reader, 21);
+    size_t newer = get_fields(reader, 18);
     image->process_type = cbor_get_text(reader, RECORD_ID_MAX);
     image->request_id = cbor_get_text(reader, RECORD_TEXT_MAX);
     image->system = cbor_get_text(reader, RECORD_TEXT_MAX);
@@ -191,9 +199,11 @@ void record_get_request(struct cbor_reader *reader, struct record_request *image
     image->priority = get_small(reader, 10);
     image->not_before_ms = get_u64(reader);
     image->deadline_ms = get_u64(reader);
-    image->item_count = get_u32(reader);
-    image->phones = cbor_get_bytes(reader, RECORD_PAYLOAD_MAX);
-    image->accounts = cbor_get_text(reader, RECORD_PAYLOAD_MAX);
+    if (has_appended(&newer, 3)) {
+        image->item_count = get_u32(reader);
+        image->phones = cbor_get_bytes(reader, RECORD_PAYLOAD_MAX);
+        image->accounts = cbor_get_text(reader, RECORD_PAYLOAD_MAX);
+    }
     skip_newer(reader, newer);
 }
 
@@ -214,7 +224,7 @@ void record_put_process(struct cbor_writer *writer, const struct record_process 
 
 void record_get_process(struct cbor_reader *reader, struct record_process *image) {
     *image = (struct record_process){0};
-    size_t newer = get_fields(reader, 9);
+    size_t newer = get_fields(reader, 8);
     image->generation = get_u32(reader);
     image->flags = get_small(reader, 16);
     image->item_count = get_u32(reader);
@@ -223,7 +233,9 @@ void record_get_process(struct cbor_reader *reader, struct record_process *image
     record_get_time(reader, &image->retrying);
     record_get_time(reader, &image->cancel_requested);
     record_get_time(reader, &image->finished);
-    image->is_deadline_over = cbor_get_bool(reader);
+    if (has_appended(&newer, 1)) {
+        image->is_deadline_over = cbor_get_bool(reader);
+    }
     skip_newer(reader, newer);
 }
 
@@ -278,7 +290,7 @@ void record_put_item(struct cbor_writer *writer, const struct record_item *image
 
 void record_get_item(struct cbor_reader *reader, struct record_item *image) {
     *image = (struct record_item){0};
-    size_t newer = get_fields(reader, 22);
+    size_t newer = get_fields(reader, 18);
     image->state = get_small(reader, RECORD_ITEM_STATE_COUNT);
     image->stop = get_small(reader, RECORD_STOP_COUNT);
     image->suspension = get_small(reader, RECORD_SUSPENSION_COUNT);
@@ -297,10 +309,12 @@ void record_get_item(struct cbor_reader *reader, struct record_item *image) {
     image->wait_ms = get_u64(reader);
     record_get_time(reader, &image->started);
     record_get_time(reader, &image->first_device);
-    get_worker(reader, image);
-    image->actions_digest = get_u64(reader);
-    image->failed_phone = get_u64(reader);
-    image->failed_count = get_small(reader, RECORD_FAILED_MAX + 1);
+    if (has_appended(&newer, 4)) {
+        get_worker(reader, image);
+        image->actions_digest = get_u64(reader);
+        image->failed_phone = get_u64(reader);
+        image->failed_count = get_small(reader, RECORD_FAILED_MAX + 1);
+    }
     skip_newer(reader, newer);
 }
 
@@ -331,7 +345,7 @@ void record_put_attempt(struct cbor_writer *writer, const struct record_attempt 
 
 void record_get_attempt(struct cbor_reader *reader, struct record_attempt *image) {
     *image = (struct record_attempt){0};
-    size_t newer = get_fields(reader, 15);
+    size_t newer = get_fields(reader, 13);
     image->outcome = get_small(reader, RECORD_OUTCOME_COUNT);
     image->category = get_small(reader, RECORD_CATEGORY_COUNT);
     image->actions_done = get_u32(reader);
@@ -350,8 +364,10 @@ void record_get_attempt(struct cbor_reader *reader, struct record_attempt *image
     image->result = cbor_get_text(reader, RECORD_PAYLOAD_MAX);
     record_get_time(reader, &image->started);
     record_get_time(reader, &image->ended);
-    image->worker = cbor_get_text(reader, RECORD_ID_MAX);
-    image->power_cycles = get_u32(reader);
+    if (has_appended(&newer, 2)) {
+        image->worker = cbor_get_text(reader, RECORD_ID_MAX);
+        image->power_cycles = get_u32(reader);
+    }
     skip_newer(reader, newer);
 }
 
@@ -369,13 +385,15 @@ void record_put_phone(struct cbor_writer *writer, const struct record_phone *ima
 
 void record_get_phone(struct cbor_reader *reader, struct record_phone *image) {
     *image = (struct record_phone){0};
-    size_t newer = get_fields(reader, 6);
+    size_t newer = get_fields(reader, 5);
     image->state = get_small(reader, RECORD_PHONE_STATE_COUNT);
     image->id = cbor_get_text(reader, RECORD_ID_MAX);
     image->slot = cbor_get_text(reader, RECORD_ID_MAX);
     image->model = cbor_get_text(reader, RECORD_ID_MAX);
     image->reason = cbor_get_text(reader, RECORD_TEXT_MAX);
-    image->labels = cbor_get_text(reader, RECORD_TEXT_MAX);
+    if (has_appended(&newer, 1)) {
+        image->labels = cbor_get_text(reader, RECORD_TEXT_MAX);
+    }
     skip_newer(reader, newer);
 }
 

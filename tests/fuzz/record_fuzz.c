@@ -61,7 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         size_t image_at = size - reader.rest.size;
         copy_image(header.kind, &reader, &writer);
         if (cbor_reader_done(&reader)) {
-            check(!writer.overflow && writer.size <= size);
+            /* An image of an older format is shorter, and is written again as one of this. */
+            bool is_older = data[image_at] < again[image_at];
+            check(!writer.overflow && (is_older || writer.size <= size));
             if (data[image_at] == again[image_at] && data[image_at + 1] == again[image_at + 1]) {
                 check(writer.size == size && memcmp(again, data, size) == 0);
             }

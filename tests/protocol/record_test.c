@@ -260,8 +260,34 @@ static void fields_of_a_newer_format_are_skipped(void **unused) {
         cbor_reader_init(&reader, (struct bytes){first, writer.size});
         get_image(&reader, (enum record_kind)kind, NULL);
         assert_true(cbor_reader_done(&reader));
-        first[0] -= 2; /* one field too few */
+    }
+}
+
+/* Fields that the first format of a kind had, and the last byte of its image with all set. */
+static void records_of_the_first_format_are_read(void **unused) {
+    (void)unused;
+    static const uint8_t counts[] = {10, 5, 18, 8, 18, 13, 5};
+    _Static_assert(array_count(counts) == RECORD_ANSWER, "every kind");
+    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+        struct cbor_writer writer;
+        struct cbor_reader reader;
+        cbor_writer_init(&writer, first, sizeof first);
+        put_image(&writer, (enum record_kind)kind);
         cbor_reader_init(&reader, (struct bytes){first, writer.size});
+        reader.rest.data += 1;
+        reader.rest.size -= 1;
+        for (unsigned field = 0; field < counts[kind] - 1u; field++) {
+            (void)cbor_skip(&reader);
+        }
+        size_t size_short = writer.size - reader.rest.size;
+        (void)cbor_skip(&reader);
+        size_t size = writer.size - reader.rest.size;
+        first[0] = 0x80 | counts[kind];
+        cbor_reader_init(&reader, (struct bytes){first, size});
+        get_image(&reader, (enum record_kind)kind, NULL);
+        assert_true(cbor_reader_done(&reader));
+        first[0] = (uint8_t)(0x80 | (counts[kind] - 1)); /* one field too few */
+        cbor_reader_init(&reader, (struct bytes){first, size_short});
         get_image(&reader, (enum record_kind)kind, NULL);
         assert_true(reader.failed);
     }
@@ -400,6 +426,7 @@ int protocol_record_tests(void) {
         cmocka_unit_test(every_kind_comes_back_byte_for_byte),
         cmocka_unit_test(every_truncation_of_every_kind_fails),
         cmocka_unit_test(fields_of_a_newer_format_are_skipped),
+        cmocka_unit_test(records_of_the_first_format_are_read),
         cmocka_unit_test(a_path_of_another_length_is_refused),
         cmocka_unit_test(a_time_is_never_without_its_boot),
         cmocka_unit_test(what_is_accepted_is_written_as_the_same_bytes),
