@@ -47,11 +47,25 @@ void api_end_old_streams(struct api *api);
 
 /* Control (api_control.c). */
 void api_cancel(const struct http_api_call *call);
+void api_suspend(const struct http_api_call *call);
+void api_resume(const struct http_api_call *call);
+void api_retry_process(const struct http_api_call *call);
+void api_settle(const struct http_api_call *call);
 
 /* Phones (api_phones.c). */
 void api_phone_quarantine(const struct http_api_call *call);
 void api_phone_release(const struct http_api_call *call);
 void api_phone_power(const struct http_api_call *call);
+void api_phone_label(const struct http_api_call *call);
+
+/* External workers (api_jobs.c, api_worker.c). */
+void api_worker_claim(const struct http_api_call *call);
+void api_worker_acknowledge(const struct http_api_call *call);
+void api_worker_status(const struct http_api_call *call);
+void api_worker_heartbeat(const struct http_api_call *call);
+void api_worker_complete(const struct http_api_call *call);
+void api_worker_fail(const struct http_api_call *call);
+void api_worker_batch(const struct http_api_call *call);
 
 /* The documented legacy endpoints (api_legacy.c). */
 void api_ingest(const struct http_api_call *call);

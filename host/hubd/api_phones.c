@@ -6,6 +6,17 @@
 
 /* ---- reading ---- */
 
+/* Words with one space between them, as an array. */
+static void write_labels(struct json_writer *writer, const char *name, const char *labels) {
+    json_write_begin_array(writer, name);
+    while (*labels != '\0') {
+        size_t size = strcspn(labels, " ");
+        json_write_bytes(writer, NULL, (struct bytes){(const uint8_t *)labels, size});
+        labels += size + (labels[size] == ' ' ? 1 : 0);
+    }
+    json_write_end_array(writer);
+}
+
 static void write_phone(struct api *api, struct json_writer *writer, uint32_t phone) {
     const struct hub *hub = api->hub;
     const struct hub_phone *of = &hub->phones[phone];
@@ -16,6 +27,8 @@ static void write_phone(struct api *api, struct json_writer *writer, uint32_t ph
     process_member_text(writer, "reason", http_api_text(of->reason));
     json_write_string(writer, "slot", of->slot);
     process_member_text(writer, "model", http_api_text(of->model));
+    write_labels(writer, "labels", of->labels);
+    write_labels(writer, "slot_labels", of->slot_labels);
     if (of->item == HUB_NONE) {
         json_write_null(writer, "item_id");
         json_write_null(writer, "process_id");
@@ -139,5 +152,46 @@ void api_phone_power(const struct http_api_call *call) {
     if (phone != HUB_NONE) {
         http_api_refuse(call, 409, "no_port_power",
                         "no switchable port power is configured for this phone's slot");
+    }
+}
+
+/* {"labels":["fast","rack-2"]}; an empty array takes all of them away. */
+static bool read_labels(const struct api_body *body, char labels[HUB_LABELS_BYTES]) {
+    unsigned list;
+    struct json_cursor at = {0};
+    size_t used = 0;
+    labels[0] = '\0';
+    if (!api_body_find(body, 0, "labels", &list) || json_type(&body->json, list) != JSON_ARRAY) {
+        return api_body_refuse(body, 0, 422, "missing_member", "`labels` is an array of texts");
+    }
+    while (json_each(&body->json, list, &at)) {
+        char word[HUB_LABELS_BYTES];
+        if (json_get_string(&body->json, at.value, word, sizeof word) != STATUS_OK ||
+            strchr(word, ' ') != NULL || used + strlen(word) + 2 > HUB_LABELS_BYTES) {
+            return api_body_refuse(body, at.value, 422, "invalid_member",
+                                   "labels have less than %d bytes together", HUB_LABELS_BYTES);
+        }
+        used += (size_t)snprintf(labels + used, HUB_LABELS_BYTES - used, "%s%s",
+                                 used > 0 ? " " : "", word);
+    }
+    return true;
+}
+
+void api_phone_label(const struct http_api_call *call) {
+    struct api *api = api_of(call);
+    struct api_body body;
+    char labels[HUB_LABELS_BYTES];
+    uint32_t phone = phone_of(call);
+    if (phone == HUB_NONE || !api_body_parse(&body, call, false) || !read_labels(&body, labels)) {
+        return;
+    }
+    enum status status = hub_phone_label(api->hub, phone, http_api_text(labels));
+    if (status == STATUS_AGAIN) {
+        api_wait_again(call, hub_head_seq(api->hub));
+    } else if (status != STATUS_OK) {
+        http_api_refuse_at(call, 422, "invalid_member", "a label is letters, digits and _ . : -",
+                           "/labels");
+    } else {
+        answer_phone(call, phone);
     }
 }
