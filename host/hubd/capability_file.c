@@ -1,5 +1,7 @@
 #include "host/hubd/capability_file.h"
 
+#include "protocol/sha256.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -134,6 +136,62 @@ static bool take_steps(struct reader *reader, const char *value) {
     return config_boolean(value, &reader->list->has_steps) == STATUS_OK;
 }
 
+static bool take_runner(struct reader *reader, const char *value) {
+    reader->capability->is_external = strcmp(value, "external") == 0;
+    return reader->capability->is_external || strcmp(value, "hub") == 0;
+}
+
+static bool take_lease(struct reader *reader, const char *value) {
+    return take_u32(value, 1, 86400, 1000, &reader->capability->lease_ms);
+}
+
+static bool take_stop(struct reader *reader, const char *value) {
+    return take_u32(value, 1, 3600, 1000, &reader->capability->stop_ms);
+}
+
+static bool take_concurrency_key(struct reader *reader, const char *value) {
+    return take_text(reader->capability->concurrency_key,
+                     sizeof reader->capability->concurrency_key, value);
+}
+
+static bool take_concurrency(struct reader *reader, const char *value) {
+    return take_u32(value, 1, 100000, 1, &reader->capability->concurrency_max);
+}
+
+/* Kept as words with one space between them. */
+static bool take_labels(struct reader *reader, const char *value) {
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-";
+    char *labels = reader->capability->labels;
+    char part[CAPABILITY_LABELS_BYTES];
+    size_t used = 0;
+    while (config_next_part(&value, part, sizeof part)) {
+        if (part[0] == '\0' || strspn(part, allowed) != strlen(part) ||
+            used + strlen(part) + 2 > CAPABILITY_LABELS_BYTES) {
+            return false;
+        }
+        used += (size_t)snprintf(labels + used, CAPABILITY_LABELS_BYTES - used, "%s%s",
+                                 used > 0 ? " " : "", part);
+    }
+    return value == NULL;
+}
+
+static bool take_budget(struct reader *reader, const char *value, enum budget_kind kind) {
+    return take_u32(value, 1, 1000000, 1, &reader->capability->budget.per_hour[kind]);
+}
+
+static bool take_budget_attempts(struct reader *reader, const char *value) {
+    return take_budget(reader, value, BUDGET_ATTEMPTS);
+}
+
+static bool take_budget_seconds(struct reader *reader, const char *value) {
+    return take_budget(reader, value, BUDGET_SECONDS);
+}
+
+static bool take_budget_power_cycles(struct reader *reader, const char *value) {
+    return take_budget(reader, value, BUDGET_POWER_CYCLES);
+}
+
 /* ---- [action.NAME] ---- */
 
 static struct action *current(struct reader *reader) {
@@ -142,10 +200,12 @@ static struct action *current(struct reader *reader) {
 }
 
 static bool take_type(struct reader *reader, const char *value) {
-    static const char *const names[] = {"shell", "push", "pull", "verdict"};
+    static const char *const names[] = {"shell", "push", "pull", "verdict", "review"};
+    const uint32_t bit = 1u << (reader->list->count - 1);
     for (size_t i = 0; i < array_count(names); i++) {
         if (strcmp(value, names[i]) == 0) {
             current(reader)->kind = (enum action_kind)i;
+            reader->capability->review_actions |= i == ACTION_REVIEW ? bit : 0;
             return true;
         }
     }
@@ -298,10 +358,19 @@ static const struct key capability_keys[] = {
     {"retry_on", take_retry_on, "error categories, such as exit_code, timeout, phone_lost, adb"},
     {"priority", take_priority, "0 (last) to 9 (first)"},
     {"steps", take_steps, "on or off"},
+    {"runner", take_runner, "hub or external"},
+    {"lease_seconds", take_lease, "1 to 86400"},
+    {"stop_seconds", take_stop, "1 to 3600"},
+    {"concurrency_key", take_concurrency_key, "a text of 1 to 64 bytes"},
+    {"concurrency", take_concurrency, "1 to 100000"},
+    {"labels", take_labels, "words of letters, digits and _ . : - that a phone must have"},
+    {"budget_attempts_per_hour", take_budget_attempts, "1 to 1000000"},
+    {"budget_seconds_per_hour", take_budget_seconds, "1 to 1000000"},
+    {"budget_power_cycles_per_hour", take_budget_power_cycles, "1 to 1000000"},
 };
 
 static const struct key action_keys[] = {
-    {"type", take_type, "shell, push, pull or verdict"},
+    {"type", take_type, "shell, push, pull, verdict or review"},
     {"command", take_command, "a command for the phone's shell"},
     {"source", take_source, "a path"},
     {"target", take_target, "a path"},
@@ -383,9 +452,15 @@ static const char *what_is_missing(const struct action *action) {
 }
 
 static enum status check_whole(const struct reader *reader, struct config_error *error) {
-    if (reader->capability->name[0] == '\0' || reader->list->count == 0) {
-        snprintf(error->text, sizeof error->text, "%.300s: expected [capability] name and actions",
-                 reader->path);
+    const struct capability *capability = reader->capability;
+    const char *wrong = NULL;
+    if (capability->name[0] == '\0' || (reader->list->count == 0 && !capability->is_external)) {
+        wrong = "[capability] name and actions";
+    } else if (capability->is_external && reader->list->count > 0) {
+        wrong = "no actions: external workers know themselves what to do";
+    }
+    if (wrong != NULL) {
+        snprintf(error->text, sizeof error->text, "%.300s: expected %s", reader->path, wrong);
         return STATUS_MALFORMED;
     }
     for (uint32_t i = 0; i < reader->list->count; i++) {
@@ -397,6 +472,28 @@ static enum status check_whole(const struct reader *reader, struct config_error 
         }
     }
     return STATUS_OK;
+}
+
+/* Over all that an action does, so that an item never goes on in the middle of other actions. */
+static uint64_t digest_actions(const struct action_list *list) {
+    struct sha256 hash;
+    uint8_t digest[SHA256_BYTES];
+    uint64_t value = 0;
+    sha256_init(&hash);
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct action *action = &list->actions[i];
+        const char *const texts[] = {action->name, action->command, action->source, action->target};
+        const uint8_t kind = (uint8_t)action->kind;
+        sha256_add(&hash, (struct bytes){&kind, 1});
+        for (size_t t = 0; t < array_count(texts); t++) {
+            sha256_add(&hash, (struct bytes){(const uint8_t *)texts[t], strlen(texts[t]) + 1});
+        }
+    }
+    sha256_end(&hash, digest);
+    for (size_t i = 0; i < sizeof value; i++) {
+        value = value << 8 | digest[i];
+    }
+    return value == 0 ? 1 : value; /* 0 stands for none */
 }
 
 enum status capability_file_read(const char *path, struct capability *capability,
@@ -418,7 +515,8 @@ enum status capability_file_read(const char *path, struct capability *capability
     if (status != STATUS_OK) {
         return status;
     }
-    capability->action_count = list->count;
+    capability->action_count = capability->is_external ? 1 : list->count;
+    capability->actions_digest = digest_actions(list);
     if (capability->routings == 0) {
         capability->routings = 1u << RECORD_DIRECT | 1u << RECORD_QUEUE | 1u << RECORD_GROUP;
     }

@@ -211,6 +211,10 @@ static void begin_action(struct attempt *attempt) {
     attempt->step = ATTEMPT_ACTING;
     (void)!hub_attempt_progress(hub, attempt->start.phone, attempt->start.token, attempt->action,
                                 100 * attempt->action / attempt->list->count);
+    if (action->kind == ACTION_REVIEW) {
+        attempt->step = ATTEMPT_REVIEW;
+        return;
+    }
     if (action->kind == ACTION_VERDICT) {
         action_judge(attempt->list, attempt->action, &attempt->findings);
         attempt->step = ATTEMPT_DONE;
@@ -243,7 +247,8 @@ static void go_on(struct attempt *attempt) {
 
 /* ---- reports to the core ---- */
 
-static void report_step(struct attempt *attempt) {
+/* What all actions up to this one found. */
+static struct record_attempt so_far_of(struct attempt *attempt) {
     struct record_attempt so_far = {
         .actions_done = attempt->action + 1,
         .progress_percent = (uint8_t)(100 * (attempt->action + 1) / attempt->list->count),
@@ -257,11 +262,26 @@ static void report_step(struct attempt *attempt) {
                               sizeof attempt->result, &result) == STATUS_OK) {
         so_far.result = result;
     }
+    return so_far;
+}
+
+static void report_step(struct attempt *attempt) {
+    struct record_attempt so_far = so_far_of(attempt);
     enum status status = hub_attempt_step(attempt->executor->hub, attempt->start.phone,
                                           attempt->start.token, &so_far);
     if (status == STATUS_OK) {
         attempt->action += 1;
         attempt->step = ATTEMPT_NEXT;
+    }
+}
+
+/* A person looks at it: the core asks this attempt to stop, and goes on behind the review later. */
+static void report_review(struct attempt *attempt) {
+    struct record_attempt so_far = so_far_of(attempt);
+    enum status status = hub_attempt_review(attempt->executor->hub, attempt->start.phone,
+                                            attempt->start.token, &so_far);
+    if (status == STATUS_OK) {
+        attempt->step = ATTEMPT_WAITING;
     }
 }
 
@@ -341,6 +361,9 @@ static void step_attempt(struct attempt *attempt, uint64_t now_ms) {
     }
     if (attempt->step == ATTEMPT_NEXT) {
         go_on(attempt);
+    }
+    if (attempt->step == ATTEMPT_REVIEW) {
+        report_review(attempt);
     }
     if (attempt->step == ATTEMPT_ACTING && now_ms >= attempt->deadline_ms) {
         stop_operation(attempt);

@@ -14,11 +14,13 @@ enum { EXECUTOR_OUTPUT_BYTES = 4096, EXECUTOR_RESULT_BYTES = 8192, EXECUTOR_TEXT
 
 enum attempt_step {
     ATTEMPT_IDLE,
-    ATTEMPT_NEXT,   /* the next action may begin */
-    ATTEMPT_ACTING, /* an operation runs on the phone */
-    ATTEMPT_DONE,   /* an action is done, the core has not recorded it yet */
-    ATTEMPT_ENDING, /* the end is known, the core has not recorded it yet */
-    ATTEMPT_LOST,   /* the phone is gone: the core will judge */
+    ATTEMPT_NEXT,    /* the next action may begin */
+    ATTEMPT_ACTING,  /* an operation runs on the phone */
+    ATTEMPT_DONE,    /* an action is done, the core has not recorded it yet */
+    ATTEMPT_REVIEW,  /* a review action is reached, the core has not recorded it yet */
+    ATTEMPT_WAITING, /* recorded: the stop that the core asks for comes next */
+    ATTEMPT_ENDING,  /* the end is known, the core has not recorded it yet */
+    ATTEMPT_LOST,    /* the phone is gone: the core will judge */
 };
 
 struct attempt {
