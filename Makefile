@@ -41,7 +41,7 @@ HAL      := $(filter-out $(ARENA) hal/baremetal/%,$(wildcard hal/*/*.c))
 SHARED   := $(wildcard host/shared/*.c)
 PROGRAMS := hubd hubctl upstreamd phonesim
 SOURCES  := $(CORE) $(HAL) $(ARENA) $(wildcard host/*/*.c)
-LIBS     := -lmbedtls -lmbedx509 -lmbedcrypto -linih -lsqlite3
+LIBS     := -lmbedtls -lmbedx509 -lmbedcrypto -linih -lsqlite3 -lusb-1.0
 TESTS    := tests/main.c $(wildcard $(foreach d,protocol firmware boards hal host,tests/$d/*.c tests/$d/*/*.c))
 LLHTTP   := $(addprefix $(OUT)/llhttp/,llhttp.o api.o http.o)
 
@@ -61,7 +61,7 @@ run: all
 
 ## Run the unit tests, plain and with ASan and UBSan, then the system tests; T=text filters
 test: deps-test
-	@($(MAKE) all $(BIN)/unit && $(MAKE) SAN=address unit) || { echo "0 passed, 1 failed"; exit 1; }
+	@($(MAKE) all $(BIN)/unit $(BIN)/usb_bus && $(MAKE) SAN=address unit) || { echo "0 passed, 1 failed"; exit 1; }
 	@bash tests/checks/sum.sh "$(BIN)/unit $(if $(T),'$(T)')" "build/$(KIND)-address/bin/unit $(if $(T),'$(T)')" \
 	    "python3 tests/system/run.py $(if $(T),'$(T)')"
 unit: $(BIN)/unit
@@ -92,6 +92,15 @@ WRAPPED := _cmocka_run_group_tests ioctl pread pwrite stat fstat
 $(BIN)/unit: $(call obj,$(TESTS)) $(PROGRAMS:%=$(OUT)/lib%.a) $(OUT)/libhub.a
 	@mkdir -p $(@D) && echo "LD $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(WRAPPED:%=-Wl,--wrap=%) $^ $(LIBS) -lcmocka -o $@
+
+# A USB bus with emulated phones, for the system tests; libumockdev comes with GLib.
+$(OUT)/tests/usb/usb_bus.o: CPPFLAGS += $(subst -I,-isystem ,$(shell pkg-config --cflags umockdev-1.0 2>/dev/null))
+$(BIN)/usb_bus: $(OUT)/tests/usb/usb_bus.o $(OUT)/libphonesim.a $(OUT)/libhub.a | $(BIN)/usb_shim.so
+	@echo "LD $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) $$(pkg-config --libs umockdev-1.0) -o $@
+$(BIN)/usb_shim.so: tests/usb/usb_shim.c tests/usb/usb_shim.h Makefile
+	@mkdir -p $(@D) && echo "LD $@"
+	@$(CC) $(CPPFLAGS) $(WARN) $(OPT) -fPIC -shared $< -o $@
 
 $(OUT)/%.o: %.c Makefile | deps-run
 	@mkdir -p $(@D) && echo "CC $@"

@@ -3,8 +3,9 @@
 # missing; check and bench include test, test includes run. Says nothing when all is there.
 set -u
 
-run="gcc libc6-dev binutils libmbedtls-dev libinih-dev libjsmn-dev node-llhttp libsqlite3-dev openssl bubblewrap"
-test="libcmocka-dev python3 adb sqlite3 curl perl-base"
+run="gcc libc6-dev binutils libmbedtls-dev libinih-dev libjsmn-dev node-llhttp libsqlite3-dev
+     libusb-1.0-0-dev openssl bubblewrap"
+test="libcmocka-dev python3 adb sqlite3 curl perl-base libumockdev-dev umockdev pkg-config"
 check="clang libclang-rt-14-dev clang-tidy clang-format cppcheck gcc-arm-none-eabi
        gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user"
 bench="gcc-arm-none-eabi valgrind redis-server beanstalkd postgresql"
