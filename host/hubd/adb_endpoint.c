@@ -253,9 +253,9 @@ enum status adb_host_open(struct adb_host *host, struct phones *phones,
         clients[i].buffer = buffers + (size_t)i * ADB_CLIENT_BUFFER;
         clients[i].host = host;
     }
+    phones->opens = (struct phone_link_asked){.asked = adb_forward_asked, .owner = host};
     for (uint32_t i = 0; i < phones->line_count; i++) {
-        phones->lines[i].link.opens =
-            (struct phone_link_asked){.asked = adb_forward_asked, .owner = host};
+        phones->lines[i].link.opens = phones->opens;
     }
     enum status status = STATUS_OK;
     if (settings->dir[0] != '\0') {

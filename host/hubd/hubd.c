@@ -1,6 +1,8 @@
 /* hubd - the hub runtime as a Linux daemon: one thread, one loop, no locks. */
 #include "host/hubd/daemon.h"
 
+#include "hal/linux/usb_libusb.h"
+#include "hal/linux/usb_sysfs.h"
 #include "host/shared/cli.h"
 #include "host/shared/log.h"
 #include "host/shared/status_text.h"
@@ -22,6 +24,7 @@
 static struct daemon hubd;
 static _Alignas(4096) uint8_t api_memory[API_SERVER_BYTES(sizeof(struct http_tls_stream))];
 static struct phone_line phone_lines[PHONES_MAX];
+static struct usb_libusb usb_bus;
 static struct attempt attempts[DAEMON_PHONES];
 static struct adb_client adb_clients[ADB_CLIENTS_MAX];
 static uint8_t adb_buffers[(size_t)ADB_CLIENTS_MAX * ADB_CLIENT_BUFFER];
@@ -242,6 +245,22 @@ static void raise_descriptor_limit(void) {
     }
 }
 
+static void open_usb(struct daemon *daemon) {
+    const char *reason = NULL;
+    if (!daemon->settings.usb) {
+        return;
+    }
+    if (usb_libusb_open(&usb_bus, &reason) != STATUS_OK) {
+        daemon_die(1, "[phones] usb: %s", reason);
+    }
+    if (usb_sysfs_warning() != NULL) {
+        log_warn("usb_incomplete reason=%s", usb_sysfs_warning());
+    }
+    if (phones_add_usb(&daemon->phones, &usb_bus.usb) != STATUS_OK) {
+        daemon_die(1, "[phones] usb: cannot watch the bus: %s", strerror(errno));
+    }
+}
+
 /* Before a store or a key is made: what a bad capability file says must leave nothing behind. */
 static void judge_capabilities(struct daemon *daemon) {
     struct config_error error;
@@ -289,6 +308,7 @@ static void start(struct daemon *daemon) {
         check(phones_add_tcp(&daemon->phones, daemon->settings.phones[i]) == STATUS_OK);
     }
     open_adb(daemon);
+    open_usb(daemon);
     executor_init(&daemon->executor, &daemon->hub, &daemon->phones, attempts,
                   daemon_action_lists());
     const char *url = daemon->settings.upstream_url;

@@ -272,8 +272,9 @@ static bool write_stream(struct phone_link *link) {
 
 static void arm(struct phone_link *link) {
     uint32_t events = link->input.size > 0 ? 0 : EPOLLIN;
-    bool is_waiting = adb_connection_output(&link->connection).size > 0;
-    if (is_waiting || link->stream->has_buffered) {
+    bool is_held = (link->stream->wants & HAL_STREAM_READABLE) != 0; /* it becomes readable then */
+    bool is_waiting = adb_connection_output(&link->connection).size > 0 && !is_held;
+    if (is_waiting || (link->stream->has_buffered && link->input.size == 0)) {
         events |= EPOLLOUT;
     }
     if ((link->stream->wants & HAL_STREAM_READABLE) != 0) {

@@ -1,4 +1,4 @@
-#include "host/hubd/phones.h"
+#include "host/hubd/phones_usb.h"
 
 #include "host/shared/log.h"
 
@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ACTIVE_STEP_MS = 500, IDLE_STEP_MS = 5000 };
+enum { ACTIVE_STEP_MS = 500, IDLE_STEP_MS = 5000, GONE_MS = 120000 };
 
 static const struct backoff reconnect = {.base_ms = 200, .cap_ms = 10000, .factor = 2};
 
@@ -22,25 +22,36 @@ void phones_init(struct phones *phones, struct hub *hub, struct loop *loop, stru
         .hub = hub, .loop = loop, .key = key, .lines = lines, .jitter = {0x9e3779b97f4a7c15u}};
 }
 
-enum status phones_add_tcp(struct phones *phones, const char *address) {
+struct phone_line *phones_new_line(struct phones *phones) {
     if (phones->line_count == PHONES_MAX) {
-        return STATUS_FULL;
+        return NULL;
     }
     struct phone_line *line = &phones->lines[phones->line_count];
-    if (tcp_parse(address, &line->address) != STATUS_OK || tcp_is_unix(&line->address)) {
-        return STATUS_MALFORMED;
-    }
-    char text[TCP_TEXT_SIZE];
-    tcp_format(&line->address, text);
-    int size = snprintf(line->slot, sizeof line->slot, "tcp:%s", text);
-    if (size < 0 || (size_t)size >= sizeof line->slot) {
-        return STATUS_MALFORMED;
-    }
     struct phone_link_owner owner = {.changed = changed, .owner = line};
     line->phones = phones;
     line->phone = HUB_NONE;
     phone_link_init(&line->link, phones->loop, phones->key, owner);
+    line->link.opens = phones->opens;
     phones->line_count += 1;
+    return line;
+}
+
+enum status phones_add_tcp(struct phones *phones, const char *address) {
+    char text[TCP_TEXT_SIZE];
+    struct tcp_address parsed;
+    if (tcp_parse(address, &parsed) != STATUS_OK || tcp_is_unix(&parsed)) {
+        return STATUS_MALFORMED;
+    }
+    tcp_format(&parsed, text);
+    if (strlen(text) + sizeof "tcp:" > sizeof((struct phone_line *)NULL)->slot) {
+        return STATUS_MALFORMED;
+    }
+    struct phone_line *line = phones_new_line(phones);
+    if (line == NULL) {
+        return STATUS_FULL;
+    }
+    line->address = parsed;
+    snprintf(line->slot, sizeof line->slot, "tcp:%.60s", text);
     return STATUS_OK;
 }
 
@@ -69,33 +80,66 @@ static bool is_taken(const struct phone_line *line, struct bytes id) {
     return false;
 }
 
-/* serial, or serial~slot when the serial is on another line now; the slot when it is blank. */
+/* serial~slot; the end of a slot tells more than its front, should both not fit. */
+static void make_long_id(const struct phone_line *line, char id[RECORD_ID_MAX + 1]) {
+    size_t size = line->serial_size;
+    size_t room = RECORD_ID_MAX - 1 - size;
+    size_t slot_size = strlen(line->slot);
+    size_t kept = slot_size < room ? slot_size : room;
+    snprintf(id, RECORD_ID_MAX + 1, "%.*s~%s", (int)size, line->serial,
+             line->slot + slot_size - kept);
+}
+
+/* serial, or serial~slot when the serial is on another line now, or was when this slot's phone was
+ * first seen: once given, an id stays. The slot alone when the serial is blank. */
 static void make_id(const struct phone_line *line, char id[RECORD_ID_MAX + 1]) {
     if (!is_usable_serial(line->serial, line->serial_size)) {
         snprintf(id, RECORD_ID_MAX + 1, "%s", line->slot);
         return;
     }
-    snprintf(id, RECORD_ID_MAX + 1, "%.*s", (int)line->serial_size, line->serial);
-    size_t size = strlen(id);
-    if (is_taken(line, text_of(id))) {
-        /* The end of a slot tells more than its front, should both not fit. */
-        size_t room = RECORD_ID_MAX - 1 - size;
-        size_t slot_size = strlen(line->slot);
-        size_t kept = slot_size < room ? slot_size : room;
-        id[size] = '~';
-        memcpy(id + size + 1, line->slot + slot_size - kept, kept);
-        id[size + 1 + kept] = '\0';
+    make_long_id(line, id);
+    if (hub_phone_find(line->phones->hub, text_of(id)) != HUB_NONE) {
+        return;
     }
+    char serial[RECORD_ID_MAX + 1];
+    snprintf(serial, sizeof serial, "%.*s", (int)line->serial_size, line->serial);
+    if (!is_taken(line, text_of(serial))) {
+        memcpy(id, serial, sizeof serial);
+    }
+}
+
+/* A lease waits for its phone in one slot: the same serial elsewhere may be another phone. */
+static void judge_move(const struct phone_line *line, const char *id) {
+    struct hub *hub = line->phones->hub;
+    uint32_t phone = hub_phone_find(hub, text_of(id));
+    if (phone != HUB_NONE && hub->phones[phone].state == RECORD_PHONE_AWAY &&
+        strcmp(hub->phones[phone].slot, line->slot) != 0) {
+        (void)!hub_phone_event(hub, phone, PHONE_ON_WINDOW_OVER, "came back in another slot");
+    }
+}
+
+/* What the core knows is kept until the phone has said it again. */
+static void keep_model(const struct phone_line *line, const char *id,
+                       char model[RECORD_ID_MAX + 1]) {
+    const struct hub *hub = line->phones->hub;
+    uint32_t phone = hub_phone_find(hub, text_of(id));
+    bool is_said = line->link.state == PHONE_LINK_ONLINE || phone == HUB_NONE;
+    snprintf(model, RECORD_ID_MAX + 1, "%.60s",
+             is_said ? line->link.model : hub->phones[phone].model);
 }
 
 static void identify(struct phone_line *line) {
     char id[RECORD_ID_MAX + 1];
     char model[RECORD_ID_MAX + 1];
     make_id(line, id);
-    snprintf(model, sizeof model, "%.60s", line->link.model);
+    judge_move(line, id);
+    keep_model(line, id, model);
     enum status status = hub_phone_identify(line->phones->hub, text_of(id), text_of(line->slot),
                                             text_of(model), &line->phone);
     line->is_identified = status == STATUS_OK;
+    if (status == STATUS_OK) {
+        line->phones->hub->phones[line->phone].hub_group = line->hub_group;
+    }
     if (status == STATUS_FULL) {
         log_error("phone_refused phone=%s slot=%s reason=%s", id, line->slot,
                   "the phone table of this board is full");
@@ -137,6 +181,12 @@ static void ask_serial(struct phone_line *line) {
 
 /* ---- connection ---- */
 
+/* A pipe knows better than the link above it why it broke. */
+static const char *loss_reason(const struct phone_line *line) {
+    bool is_pipe = line->is_usb && line->pipe.reason != NULL && line->pipe.reason[0] != '\0';
+    return is_pipe ? line->pipe.reason : line->link.reason;
+}
+
 static void changed(void *owner, struct phone_link *link) {
     struct phone_line *line = owner;
     if (link->state == PHONE_LINK_ONLINE) {
@@ -146,21 +196,29 @@ static void changed(void *owner, struct phone_link *link) {
     if (link->state == PHONE_LINK_LOST) {
         line->was_lost = line->is_identified;
         line->has_left = true;
-        line->is_identified = false;
+        line->is_identified = line->is_identified && line->is_usb && line->device != 0;
         line->identify_operation = 0;
         line->failures += 1;
         line->retry_ms = line->phones->now_ms +
                          backoff_ms(&reconnect, line->failures, &line->phones->jitter) + 50;
         if (line->was_lost) {
-            log_warn("phone_lost slot=%s reason=%s", line->slot, link->reason);
+            log_warn("phone_lost slot=%s reason=%s", line->slot, loss_reason(line));
         }
     }
 }
 
 static void connect_line(struct phone_line *line) {
-    enum status status = tcp_connect(&line->stream, &line->address);
-    if (status == STATUS_OK) {
-        status = phone_link_attach(&line->link, &line->stream, line->phones->now_ms);
+    enum status status = STATUS_OK;
+    if (line->is_usb) {
+        status = phones_usb_connect(line);
+        if (status == STATUS_AGAIN || status == STATUS_DENIED) {
+            return;
+        }
+    } else {
+        status = tcp_connect(&line->stream, &line->address);
+        if (status == STATUS_OK) {
+            status = phone_link_attach(&line->link, &line->stream, line->phones->now_ms);
+        }
     }
     if (status != STATUS_OK) {
         line->failures += 1;
@@ -174,19 +232,30 @@ static void connect_line(struct phone_line *line) {
 static void tell(struct phone_line *line, enum phone_event event, const char *reason) {
     /* AGAIN: the next step sends it. ILLEGAL: a lease that still ends, for one. */
     enum status status = hub_phone_event(line->phones->hub, line->phone, event, reason);
-    if (status == STATUS_OK && event == PHONE_ON_DETACHED) {
+    if (status == STATUS_OK && (event == PHONE_ON_DETACHED || event == PHONE_ON_SILENT)) {
         line->was_lost = false;
     }
 }
 
 static bool believes_attached(uint8_t state) {
     return state == RECORD_PHONE_CONNECTING || state == RECORD_PHONE_READY ||
-           state == RECORD_PHONE_LEASED || state == RECORD_PHONE_UNAUTHORIZED;
+           state == RECORD_PHONE_LEASED || state == RECORD_PHONE_UNAUTHORIZED ||
+           state == RECORD_PHONE_REFUSED;
 }
 
+static bool can_fall_silent(uint8_t state) {
+    return state == RECORD_PHONE_CONNECTING || state == RECORD_PHONE_READY ||
+           state == RECORD_PHONE_LEASED;
+}
+
+/* Over TCP a lost phone is a gone one; on USB it may still be plugged in, and is to recover. */
 static void tell_loss(struct phone_line *line) {
-    if (believes_attached(line->phones->hub->phones[line->phone].state)) {
-        tell(line, PHONE_ON_DETACHED, line->link.reason);
+    uint8_t state = line->phones->hub->phones[line->phone].state;
+    bool is_attached = line->is_usb && phones_usb_is_attached(line);
+    if (is_attached && can_fall_silent(state)) {
+        tell(line, PHONE_ON_SILENT, loss_reason(line));
+    } else if (!is_attached && believes_attached(state)) {
+        tell(line, PHONE_ON_DETACHED, loss_reason(line));
     } else {
         line->was_lost = false;
     }
@@ -221,6 +290,40 @@ static void judge_away(struct phone_line *line) {
     }
 }
 
+/* A phone that was unplugged while it recovered is not waited for without end. */
+static void judge_gone(struct phone_line *line) {
+    bool is_recovering = line->phone != HUB_NONE &&
+                         line->phones->hub->phones[line->phone].state == RECORD_PHONE_RECOVERING;
+    if (is_recovering && line->phones->now_ms - line->left_ms >= GONE_MS) {
+        tell(line, PHONE_ON_SPENT_GONE, "was unplugged and did not come back");
+    }
+}
+
+/* On USB it is known who a phone is, and whether it may be used, before it answers. */
+static void tell_attachment(struct phone_line *line) {
+    if (!line->is_identified) {
+        identify(line);
+    }
+    if (!line->is_identified) {
+        return;
+    }
+    const struct hub_phone *phone = &line->phones->hub->phones[line->phone];
+    bool is_asking = line->link.state == PHONE_LINK_UNAUTHORIZED;
+    if (phone->state == RECORD_PHONE_ABSENT && line->refusal != NULL) {
+        tell(line, PHONE_ON_ATTACHED_NO_ROOM, line->refusal);
+    } else if (phone->state == RECORD_PHONE_ABSENT && line->denials == 0) {
+        tell(line, PHONE_ON_ATTACHED, NULL);
+    } else if (phone->state == RECORD_PHONE_REFUSED && line->refusal == NULL) {
+        tell(line, PHONE_ON_ROOM, NULL);
+    }
+    if (is_asking && (can_fall_silent(phone->state) || phone->state == RECORD_PHONE_RECOVERING)) {
+        tell(line, PHONE_ON_KEY_REFUSED, line->link.reason);
+    }
+    if (line->link.state == PHONE_LINK_ONLINE && strcmp(phone->model, line->link.model) != 0) {
+        identify(line);
+    }
+}
+
 static void step_line(struct phone_line *line) {
     struct phone_link *link = &line->link;
     phone_link_step(link, line->phones->now_ms);
@@ -229,13 +332,20 @@ static void step_line(struct phone_line *line) {
     if (line->was_lost) {
         tell_loss(line);
     }
+    if (line->is_usb && line->device == 0) {
+        judge_gone(line);
+        return;
+    }
     if (is_down && line->phones->now_ms >= line->retry_ms) {
         connect_line(line);
+    }
+    if (line->is_usb && !line->was_lost) {
+        tell_attachment(line);
     }
     if (link->state != PHONE_LINK_ONLINE || line->was_lost) {
         return;
     }
-    if (!line->is_identified && line->identify_operation == 0) {
+    if (!line->is_identified && !line->is_usb && line->identify_operation == 0) {
         ask_serial(line);
     }
     if (line->is_identified) {
@@ -245,6 +355,7 @@ static void step_line(struct phone_line *line) {
 
 void phones_step(struct phones *phones, uint64_t now_ms) {
     phones->now_ms = now_ms;
+    phones_usb_step(phones);
     for (uint32_t i = 0; i < phones->line_count; i++) {
         step_line(&phones->lines[i]);
     }
@@ -254,6 +365,10 @@ uint64_t phones_deadline_ms(const struct phones *phones) {
     uint64_t next = TIMER_NEVER;
     for (uint32_t i = 0; i < phones->line_count; i++) {
         const struct phone_line *line = &phones->lines[i];
+        if (line->is_usb && line->device == 0 && !line->was_lost) {
+            next = phones->now_ms + IDLE_STEP_MS < next ? phones->now_ms + IDLE_STEP_MS : next;
+            continue;
+        }
         bool is_down = line->link.state == PHONE_LINK_CLOSED || line->link.state == PHONE_LINK_LOST;
         bool is_settled = line->link.state == PHONE_LINK_ONLINE && line->is_identified &&
                           phones->hub->phones[line->phone].state == RECORD_PHONE_READY;

@@ -1,15 +1,16 @@
 /* phones.h - the phones of this host: connects them, finds out who they are, tells the core.
  *
- * A line is one place where a phone may be (today a TCP address; USB slots later). It reconnects
- * with backoff by itself. What the core believes follows from what the line sees: phones_step()
- * compares the two and sends the events that are missing, so an event that had no room in the
- * open group is simply sent by the next step. */
+ * A line is one place where a phone may be: a TCP address, or a USB slot that has been seen with a
+ * phone (phones_usb.c). It reconnects with backoff by itself. What the core believes follows from
+ * what the line sees: phones_step() compares the two and sends the events that are missing, so an
+ * event that had no room in the open group is simply sent by the next step. */
 #ifndef HOST_HUBD_PHONES_H
 #define HOST_HUBD_PHONES_H
 
 #include "firmware/hub.h"
 #include "hal/linux/tcp.h"
 #include "host/hubd/phone_link.h"
+#include "host/hubd/usb_pipe.h"
 
 enum {
     PHONES_MAX = 128,
@@ -33,8 +34,17 @@ struct phone_line {
     bool was_lost;                /* the core has not been told of the last loss */
     bool has_left;                /* since its lease asked for a reboot */
     uint64_t away_since_ms;       /* 0: it is not away */
-    char slot[RECORD_ID_MAX + 1]; /* `tcp:HOST:PORT` */
+    char slot[RECORD_ID_MAX + 1]; /* `tcp:HOST:PORT`, or the slot of hal/usb.h */
     char serial[PHONES_OUTPUT_BYTES];
+    /* USB only. */
+    bool is_usb;
+    uint32_t device;     /* of hal/usb.h; 0: nothing is plugged in */
+    const char *refusal; /* it cannot be used, because; NULL: it can */
+    uint32_t denials;    /* in a row */
+    uint64_t left_ms;    /* when it was unplugged */
+    uint32_t hub_group;  /* the same for all phones of one hub */
+    struct usb_interface interface;
+    struct usb_pipe pipe;
 };
 
 struct phones {
@@ -45,6 +55,9 @@ struct phones {
     uint32_t line_count;
     struct jitter jitter;
     uint64_t now_ms;
+    struct phone_link_asked opens; /* what every line's link is given */
+    struct hal_usb *usb;           /* NULL: none */
+    struct loop_source usb_source;
 };
 
 /* `lines` is zeroed memory for PHONES_MAX lines. */
@@ -53,6 +66,9 @@ void phones_init(struct phones *phones, struct hub *hub, struct loop *loop, stru
 
 /* Adds a line; connects at the next step. MALFORMED: not HOST:PORT. FULL. */
 must_check enum status phones_add_tcp(struct phones *phones, const char *address);
+
+/* Looks for phones on a bus from now on. IO: the loop refused it. */
+must_check enum status phones_add_usb(struct phones *phones, struct hal_usb *usb);
 
 void phones_step(struct phones *phones, uint64_t now_ms);
 

@@ -222,10 +222,5 @@ enum status settings_read(struct settings *settings, const char *path, struct co
     if (settings->board == NULL) {
         settings->board = board_named(bytes_of("linux"));
     }
-    if (status == STATUS_OK && settings->usb) {
-        snprintf(error->text, sizeof error->text,
-                 "%.300s: [phones] usb: expected off (this version reaches phones over TCP)", path);
-        return STATUS_MALFORMED;
-    }
     return status == STATUS_OK ? check_whole(settings, path, error) : status;
 }

@@ -75,10 +75,14 @@ class Program:
         self.lines = []
         self._fresh = queue.Queue()
         self.process = subprocess.Popen(
-            self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            self.arguments, stdin=self.open_input(), stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, env=env, cwd=cwd)
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
+
+    def open_input(self):
+        """What the program reads; a kind of program that takes commands overrides it."""
+        return subprocess.DEVNULL
 
     def _collect(self):
         for raw in self.process.stdout:
