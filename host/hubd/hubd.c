@@ -129,11 +129,13 @@ _Noreturn static void die_of_store(void) {
 }
 
 /* Ends the running sync: answers first, then the next group. Before that group is submitted every
- * ready socket is read once more, so that clients which the answers have woken join it. */
+ * ready socket is read once more, so that clients which the answers have woken join it: until as
+ * many wait again as before, but not longer than a small part of a sync. */
 static void turn_of_store(struct daemon *daemon) {
     enum status status = hub_poll(&daemon->hub);
     if (status == STATUS_OK) {
         daemon->sync_us = now_us() - daemon->sync_started_us;
+        uint32_t waited = daemon->api.wait_count;
         api_release(&daemon->api);
         notifier_release(&daemon->notifier);
         uplink_step(&daemon->uplink, daemon->hub.clock.mono_ms);
@@ -143,7 +145,7 @@ static void turn_of_store(struct daemon *daemon) {
         do {
             loop_step(&daemon->loop, 0);
             http_server_step(&daemon->api.server, daemon->hub.clock.mono_ms);
-        } while (now_us() < end_us && daemon->api.wait_count > 0);
+        } while (now_us() < end_us && daemon->api.wait_count < waited);
     } else if (status != STATUS_AGAIN) {
         die_of_store();
     }

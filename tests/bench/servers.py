@@ -23,10 +23,9 @@ name = bench
 routing = queue, direct
 attempts = 3
 attempt_seconds = 600
-[action.do]
-type = shell
-command = true
+runner = external
 """
+NO_WORKERS = CAPABILITY.replace("runner = external", "[action.do]\ntype = shell\ncommand = true")
 HUB = """[hub]
 id = bench-hub
 board = %(board)s
@@ -171,6 +170,7 @@ class Hubd(Server):
     protocol = "http"
     what = "hubd"
     phones = None
+    has_workers = True  # whether external workers can claim work of this hubd
 
     def __init__(self, folder, board="linux", size="64MiB", phone_count=0, more=""):
         self.board = board
@@ -179,34 +179,41 @@ class Hubd(Server):
         self.more = more
         super().__init__(folder)
 
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, 0o600)
+
     def prepare(self):
         values = {"board": self.board, "size": self.size, "dir": self.folder, "port": self.port}
-        text = HUB % values + self.more
-        if self.phone_count:
-            first = rig.free_ports(self.phone_count)
-            self.phones = subprocess.Popen(
-                [rig.program("phonesim"), "--count", str(self.phone_count), "--adb-tcp",
-                 "127.0.0.1:%d" % first, "--serial", "BENCH001"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            text += "[phones]\n"
-            for i in range(self.phone_count):
-                text += "tcp = 127.0.0.1:%d\n" % (first + i)
         os.makedirs(self.folder + "/capabilities")
-        for name, content in (("hub.ini", text), ("tokens", TOKENS),
-                              ("capabilities/bench.ini", CAPABILITY)):
-            with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
-                file.write(content)
-        os.chmod(self.folder + "/tokens", 0o600)
+        self.write("hub.ini", HUB % values + self.more)
+        self.write("tokens", TOKENS)
+        self.write("capabilities/bench.ini", CAPABILITY)
+        checked = subprocess.run(self.command() + ["--check-config"], check=False,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.has_workers = checked.returncode == 0
+        if not self.has_workers:
+            self.write("capabilities/bench.ini", NO_WORKERS)
+            self.phone_count = 0  # else hubd itself would run what is to be left waiting
+        if self.phone_count:
+            self.write("hub.ini", HUB % values + self.more + self.start_phones())
+
+    def start_phones(self):
+        """Starts them; what the configuration says of them."""
+        first = rig.free_ports(self.phone_count)
+        self.phones = subprocess.Popen(
+            [rig.program("phonesim"), "--count", str(self.phone_count), "--adb-tcp",
+             "127.0.0.1:%d" % first, "--serial", "BENCH001"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        lines = ["tcp = 127.0.0.1:%d\n" % (first + i) for i in range(self.phone_count)]
+        return "[phones]\n" + "".join(lines)
 
     def start_empty(self):
         self.kill()
         os.remove(self.folder + "/store")
         self.start()
-
-    def has_workers(self):
-        """Whether this hubd hands out work to external workers."""
-        status, _ = self.get("/api/internal/jobs/queue?worker=probe&batch=1&types=none")
-        return status != 404
 
     def wait_for_phones(self, count):
         def are_ready():

@@ -58,8 +58,8 @@ def speed_rounds():
     """The rounds of P1 and P2, measured once for both."""
     if not _speed:
         with Bench() as bench:
-            hub = bench.add(Hubd, board="large", size="1GiB", phone_count=0).start()
-            mode = "jobs" if hub.has_workers() else "enqueue"
+            hub = bench.add(Hubd, board="large", size="1GiB", phone_count=PHONES).start()
+            mode = "jobs" if hub.has_workers else "enqueue"
             hub.wait_for_phones(hub.phone_count)
             servers = [hub] + [bench.add(kind).start() for kind in PEERS]
             numbers = first_numbers()
@@ -146,9 +146,9 @@ def full_hub():
     """(step, [ours, ms], [peer, ms], RSS in MiB of hubd, of beanstalkd), all with ITEMS waiting."""
     if not _full:
         with Bench() as bench:
-            hub = bench.add(Hubd, board="large", size="1GiB").start()
+            hub = bench.add(Hubd, board="large", size="1GiB", phone_count=1).start()
             peer = bench.add(Beanstalkd).start()
-            step = "claim" if hub.has_workers() else "enqueue"
+            step = "claim" if hub.has_workers else "enqueue"
             for server in (hub, peer):
                 run("load_bench", "enqueue", server.protocol, server.port, CLIENTS, ITEMS, 0)
             memory = [server.status("VmRSS") / 1024 for server in (hub, peer)]
