@@ -28,6 +28,8 @@ struct hal_container_order {
     const char *work_dir; /* host folder shown read-only as /work; NULL: none */
     const char *socket;   /* path of the phone's socket, shown as CONTAINER_SOCKET; NULL: none */
     int output;           /* descriptor that takes what it prints */
+    int errors;           /* the same for its errors; 0: they go to `output` */
+    bool is_held;         /* the program waits for hal_container_go() */
     struct hal_container_limits limits;
 };
 
@@ -50,6 +52,9 @@ struct hal_container_ops {
     enum status (*poll)(struct hal_container *container, uint32_t slot,
                         struct hal_container_end *end);
     void (*kill)(struct hal_container *container, uint32_t slot);
+    void (*go)(struct hal_container *container, uint32_t slot);
+    enum status (*open_port)(struct hal_container *container, uint32_t slot, uint16_t port,
+                             bool is_listener, int *handle);
 };
 
 struct hal_container {
@@ -74,6 +79,23 @@ must_check static inline enum status
 hal_container_poll(struct hal_container *container, uint32_t slot, struct hal_container_end *end) {
     check(slot < container->slot_count);
     return container->ops->poll(container, slot, end);
+}
+
+/* Lets the program of an order that `is_held` begin. Harmless otherwise. */
+static inline void hal_container_go(struct hal_container *container, uint32_t slot) {
+    check(slot < container->slot_count);
+    container->ops->go(container, slot);
+}
+
+/* Listens on, or connects to, a TCP port of the container's own loopback; port 0: any. The handle
+ * is the caller's: nonblocking, and in the container's network whoever uses it. AGAIN: the
+ * container is not made yet. NOT_FOUND: there is none. FULL: the port is in use. CLOSED: nobody
+ * listens there. */
+must_check static inline enum status hal_container_open_port(struct hal_container *container,
+                                                             uint32_t slot, uint16_t port,
+                                                             bool is_listener, int *handle) {
+    check(slot < container->slot_count);
+    return container->ops->open_port(container, slot, port, is_listener, handle);
 }
 
 /* Ends the whole tree at once; poll then tells the end. Harmless when it has ended. */

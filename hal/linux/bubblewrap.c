@@ -1,6 +1,7 @@
 #include "hal/linux/bubblewrap.h"
 
 #include "hal/linux/bubblewrap_command.h"
+#include "hal/linux/container_port.h"
 #include "hal/linux/system_call_filter.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,6 +24,7 @@
 enum {
     NAME_BYTES = 64,
     CHILD_STACK_BYTES = 32 * 1024,
+    PINNED_BYTES = 64 * 1024, /* locked in memory, or in message queues */
     PAUSE_MS = 10,
     TRIES = 500, /* of PAUSE_MS: what opening and closing wait for at most */
 };
@@ -127,6 +130,7 @@ struct child {
     const int *fds;
     pid_t parent;
     int output;
+    int errors;
     int cgroup; /* folder; -1: none */
     uid_t user; /* 0: stays who it is */
 };
@@ -142,7 +146,8 @@ static bool set_limits(const struct hal_container_limits *limits) {
            set_limit(RLIMIT_FSIZE, limits->file_bytes) &&
            set_limit(RLIMIT_NPROC, limits->processes) &&
            set_limit(RLIMIT_NOFILE, limits->open_files) &&
-           set_limit(RLIMIT_CPU, limits->cpu_seconds);
+           set_limit(RLIMIT_CPU, limits->cpu_seconds) && set_limit(RLIMIT_MEMLOCK, PINNED_BYTES) &&
+           set_limit(RLIMIT_MSGQUEUE, PINNED_BYTES);
 }
 
 static bool become(uid_t user) {
@@ -153,12 +158,13 @@ static bool become(uid_t user) {
 /* Only our own descriptors go on: everything else of hubd is closed by exec. */
 static bool arrange_descriptors(const struct child *child) {
     bool is_done = dup2(child->wrap->null_fd, 0) == 0 && dup2(child->output, 1) == 1 &&
-                   dup2(child->output, 2) == 2 &&
+                   dup2(child->errors, 2) == 2 &&
                    syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) == 0;
-    for (size_t i = 0; i < BUBBLEWRAP_DESCRIPTORS; i++) {
+    for (size_t i = 0; i < BUBBLEWRAP_GATE; i++) {
         is_done = is_done && (child->fds[i] < 0 || fcntl(child->fds[i], F_SETFD, 0) == 0);
     }
-    return is_done;
+    int gate = child->fds[BUBBLEWRAP_GATE];
+    return is_done && (gate < 0 || dup2(gate, BUBBLEWRAP_GATE_FD) == BUBBLEWRAP_GATE_FD);
 }
 
 /* In the parent's memory, on a stack of its own, until exec: system calls only, nothing is changed
@@ -194,6 +200,25 @@ static int open_again(int fd) {
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+/* Above the numbers that the child gives to others. */
+static void move_up(int *fd) {
+    int moved = *fd < 0 ? -1 : fcntl(*fd, F_DUPFD_CLOEXEC, BUBBLEWRAP_GATE_FD + 1);
+    close_fd(fd);
+    *fd = moved;
+}
+
+/* The gate's other end stays ours; -1 when the program need not wait. */
+static bool open_gate(bool is_held, int fds[BUBBLEWRAP_DESCRIPTORS], int *gate) {
+    int ends[2] = {-1, -1};
+    bool is_open = !is_held || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
+    *gate = ends[0];
+    fds[BUBBLEWRAP_GATE] = ends[1];
+    for (size_t i = 0; i < BUBBLEWRAP_DESCRIPTORS; i++) {
+        move_up(&fds[i]);
+    }
+    return is_open;
+}
+
 /* Descriptors of one start; *status_end is ours. */
 static bool open_fds(const struct bubblewrap *wrap, int fds[BUBBLEWRAP_DESCRIPTORS],
                      int *status_end) {
@@ -222,6 +247,7 @@ static pid_t make_process(const struct bubblewrap *wrap, uint32_t slot,
         .fds = fds,
         .parent = getpid(),
         .output = order->output,
+        .errors = order->errors > 0 ? order->errors : order->output,
         .cgroup = open_cgroup(wrap, slot, &order->limits),
         .user = user_of(wrap, slot),
     };
@@ -240,11 +266,12 @@ static enum status start(struct hal_container *container, uint32_t slot,
         return STATUS_BUSY;
     }
     char lock[BUBBLEWRAP_PATH_BYTES];
-    int fds[BUBBLEWRAP_DESCRIPTORS] = {-1, -1};
+    int fds[BUBBLEWRAP_DESCRIPTORS] = {-1, -1, -1};
     int status_end = -1;
+    int gate = -1;
     struct bubblewrap_command command;
     pid_t process = -1;
-    bool is_open = open_fds(wrap, fds, &status_end);
+    bool is_open = open_fds(wrap, fds, &status_end) && open_gate(order->is_held, fds, &gate);
     lock_path(wrap, slot, lock);
     bubblewrap_command_make(&command, &wrap->config, order, lock, fds);
     if (is_open && !command.is_full) {
@@ -252,14 +279,17 @@ static enum status start(struct hal_container *container, uint32_t slot,
     }
     close_fd(&fds[BUBBLEWRAP_FILTER]);
     close_fd(&fds[BUBBLEWRAP_STATUS]);
+    close_fd(&fds[BUBBLEWRAP_GATE]);
     if (process < 0) {
         close_fd(&status_end);
+        close_fd(&gate);
         return command.is_full ? STATUS_TOO_LARGE : STATUS_IO;
     }
     *entry = (struct bubblewrap_slot){
         .process = process,
         .handle = (int)syscall(SYS_pidfd_open, process, 0),
         .status_pipe = status_end,
+        .gate = gate,
     };
     return STATUS_OK;
 }
@@ -318,10 +348,15 @@ static bool is_over(struct bubblewrap_slot *entry) {
         read_status(entry);
         close_fd(&entry->handle);
         close_fd(&entry->status_pipe);
+        close_fd(&entry->gate);
         entry->is_reaped = true;
         entry->exit_code = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
     }
-    return entry->first == 0 || waitpid(entry->first, NULL, WNOHANG) != 0;
+    if (entry->first == 0 || waitpid(entry->first, NULL, WNOHANG) != 0) {
+        return true;
+    }
+    (void)kill(entry->first, SIGKILL); /* ours now; bwrap may have died before it was bound to it */
+    return false;
 }
 
 static enum status poll_slot(struct hal_container *container, uint32_t slot,
@@ -335,7 +370,7 @@ static enum status poll_slot(struct hal_container *container, uint32_t slot,
         return STATUS_AGAIN;
     }
     *end = end_of(entry);
-    *entry = (struct bubblewrap_slot){.handle = -1, .status_pipe = -1};
+    *entry = (struct bubblewrap_slot){.handle = -1, .status_pipe = -1, .gate = -1};
     return STATUS_OK;
 }
 
@@ -345,7 +380,46 @@ static void kill_slot(struct hal_container *container, uint32_t slot) {
     kill_if_told(entry);
 }
 
-static const struct hal_container_ops ops = {start, poll_slot, kill_slot};
+static void go(struct hal_container *container, uint32_t slot) {
+    struct bubblewrap_slot *entry = &wrap_of(container)->slots[slot];
+    if (entry->gate >= 0) {
+        (void)!write(entry->gate, "\n", 1);
+        close_fd(&entry->gate);
+    }
+}
+
+static enum status open_port(struct hal_container *container, uint32_t slot, uint16_t port,
+                             bool is_listener, int *handle) {
+    struct bubblewrap *wrap = wrap_of(container);
+    if (wrap->slots[slot].process == 0 || wrap->slots[slot].is_reaped) {
+        return STATUS_NOT_FOUND;
+    }
+    return bubblewrap_is_made(wrap, slot)
+               ? container_port_open(wrap->slots[slot].first, port, is_listener, handle)
+               : STATUS_AGAIN;
+}
+
+static const struct hal_container_ops ops = {start, poll_slot, kill_slot, go, open_port};
+
+int bubblewrap_made_handle(const struct bubblewrap *wrap, uint32_t slot) {
+    return wrap->slots[slot].gate;
+}
+
+bool bubblewrap_is_made(struct bubblewrap *wrap, uint32_t slot) {
+    struct bubblewrap_slot *entry = &wrap->slots[slot];
+    char byte = 0;
+    if (entry->gate >= 0 && !entry->is_made) {
+        entry->is_made = recv(entry->gate, &byte, 1, MSG_DONTWAIT) == 1;
+    }
+    if (entry->process != 0 && !entry->is_reaped) {
+        read_status(entry);
+    }
+    return entry->is_made && entry->first != 0;
+}
+
+uid_t bubblewrap_user(const struct bubblewrap *wrap, uint32_t slot) {
+    return user_of(wrap, slot);
+}
 
 /* ---- opening and closing ---- */
 
@@ -419,7 +493,7 @@ enum status bubblewrap_open(struct bubblewrap *wrap, const struct bubblewrap_con
         .filter_fd = -1,
     };
     for (uint32_t i = 0; i < slot_count; i++) {
-        slots[i] = (struct bubblewrap_slot){.handle = -1, .status_pipe = -1};
+        slots[i] = (struct bubblewrap_slot){.handle = -1, .status_pipe = -1, .gate = -1};
     }
     reason[0] = '\0';
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);

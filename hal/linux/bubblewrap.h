@@ -43,6 +43,8 @@ struct bubblewrap_slot {
     pid_t first;     /* first process inside; ours too once bwrap has ended; 0: not told yet */
     int handle;      /* its pidfd, readable when it has ended; -1: none */
     int status_pipe; /* what bwrap tells; -1: none */
+    int gate;        /* a byte lets the program begin; -1: it has */
+    bool is_made;    /* a held program waits */
     bool is_reaped;  /* bwrap has ended; what is inside may still die */
     bool is_killed;
     int exit_code; /* as bwrap's own, when reaped */
@@ -75,5 +77,11 @@ uint32_t bubblewrap_survivors(const struct bubblewrap *wrap);
 
 /* What a loop waits on for the slot's end: readable then. -1: poll the slot again soon. */
 int bubblewrap_handle(const struct bubblewrap *wrap, uint32_t slot);
+/* The same for the container of a held program being made; -1: none. */
+int bubblewrap_made_handle(const struct bubblewrap *wrap, uint32_t slot);
+/* Whether it is made: isolated, and the program held. */
+bool bubblewrap_is_made(struct bubblewrap *wrap, uint32_t slot);
+/* The user that a slot's programs are; 0: hubd's own. */
+uid_t bubblewrap_user(const struct bubblewrap *wrap, uint32_t slot);
 
 #endif

@@ -58,6 +58,11 @@ static const char *const links[] = {"--symlink", "usr/bin",   "/bin",    "--syml
 static const char *const sealed[] = {"--remount-ro", "/dev", "--remount-ro", "/", "--chdir",
                                      "/tmp",         NULL};
 
+/* The program's own process tells that all is made, and waits; it does not begin when hubd is gone.
+ * (--block-fd would wait before --die-with-parent holds.) */
+static const char *const held[] = {
+    "/bin/sh", "-c", "echo >&9; read -r go <&9 || exit 126; exec 9<&-; exec \"$@\"", "sh", NULL};
+
 static void add_folder_in_memory(struct bubblewrap_command *command, const char *path,
                                  uint64_t bytes) {
     if (bytes > 0) {
@@ -117,5 +122,8 @@ void bubblewrap_command_make(struct bubblewrap_command *command,
     add_descriptor(command, "--seccomp", fds[BUBBLEWRAP_FILTER]);
     add_descriptor(command, "--json-status-fd", fds[BUBBLEWRAP_STATUS]);
     add(command, "--");
+    if (order->is_held) {
+        add_list(command, held);
+    }
     add_list(command, order->command);
 }

@@ -13,7 +13,9 @@ struct bubblewrap_command {
 };
 
 /* Descriptors that bwrap gets, beside its output. */
-enum { BUBBLEWRAP_FILTER, BUBBLEWRAP_STATUS, BUBBLEWRAP_DESCRIPTORS };
+enum { BUBBLEWRAP_FILTER, BUBBLEWRAP_STATUS, BUBBLEWRAP_GATE, BUBBLEWRAP_DESCRIPTORS };
+/* What the gate is in a container: a shell names one digit. */
+enum { BUBBLEWRAP_GATE_FD = 9 };
 
 /* The texts of config and order must live as long as the command. */
 void bubblewrap_command_make(struct bubblewrap_command *command,

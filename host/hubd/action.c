@@ -356,25 +356,88 @@ static void put_quoted(struct filler *filler, const char *text) {
     put(filler, '\'');
 }
 
+/* Takes `${key}` off the front of the command; NULL: there is none. */
+static const char *take_key(const char *command, char key[ACTION_TEXT_BYTES]) {
+    const char *end = strncmp(command, "${", 2) == 0 ? strchr(command, '}') : NULL;
+    if (end != NULL) {
+        snprintf(key, ACTION_TEXT_BYTES, "%.*s", (int)(end - command - 2), command + 2);
+    }
+    return end == NULL ? NULL : end + 1;
+}
+
 enum status action_fill(const char *command, struct bytes inputs, char *target, size_t capacity,
                         char wrong[ACTION_TEXT_BYTES]) {
     struct filler filler = {.target = target, .capacity = capacity};
     while (*command != '\0') {
-        const char *end = strncmp(command, "${", 2) == 0 ? strchr(command, '}') : NULL;
-        if (end == NULL) {
+        const char *rest = take_key(command, wrong);
+        if (rest == NULL) {
             put(&filler, *command);
             command += 1;
             continue;
         }
         char text[ACTION_COMMAND_BYTES];
-        snprintf(wrong, ACTION_TEXT_BYTES, "%.*s", (int)(end - command - 2), command + 2);
         enum status status = input_text(inputs, wrong, text, sizeof text);
         if (status != STATUS_OK) {
             return status;
         }
         put_quoted(&filler, text);
-        command = end + 1;
+        command = rest;
     }
     target[filler.size] = '\0';
     return filler.is_full ? STATUS_TOO_LARGE : STATUS_OK;
+}
+
+/* ---- programs ---- */
+
+bool action_needs_container(const struct action_list *list) {
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (list->actions[i].kind == ACTION_EXEC) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum status put_word(struct filler *filler, const char **command, struct bytes inputs,
+                            char wrong[ACTION_TEXT_BYTES]) {
+    static char text[ACTION_PROGRAM_INPUT_BYTES];
+    while (**command != '\0' && **command != ' ') {
+        const char *rest = take_key(*command, wrong);
+        if (rest == NULL) {
+            put(filler, **command);
+            *command += 1;
+            continue;
+        }
+        enum status status = input_text(inputs, wrong, text, sizeof text);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        for (const char *at = text; *at != '\0'; at++) {
+            put(filler, *at);
+        }
+        *command = rest;
+    }
+    put(filler, '\0');
+    return filler->is_full ? STATUS_TOO_LARGE : STATUS_OK;
+}
+
+enum status action_words(const char *command, struct bytes inputs, char *memory, size_t capacity,
+                         const char *words[ACTION_WORDS_MAX], char wrong[ACTION_TEXT_BYTES]) {
+    struct filler filler = {.target = memory, .capacity = capacity};
+    size_t count = 0;
+    while (true) {
+        command += strspn(command, " ");
+        if (*command == '\0') {
+            words[count] = NULL;
+            return STATUS_OK;
+        }
+        if (count + 1 == ACTION_WORDS_MAX) {
+            return STATUS_TOO_LARGE;
+        }
+        words[count++] = memory + filler.size;
+        enum status status = put_word(&filler, &command, inputs, wrong);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
 }

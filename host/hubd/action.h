@@ -12,9 +12,17 @@ enum {
     ACTION_PATH_BYTES = 256,
     ACTION_COMMAND_BYTES = 1024,
     FINDINGS_MAX = 64,
+    ACTION_PROGRAM_INPUT_BYTES = 16384, /* one input of a program */
 };
 
-enum action_kind { ACTION_SHELL, ACTION_PUSH, ACTION_PULL, ACTION_VERDICT, ACTION_REVIEW };
+enum action_kind {
+    ACTION_SHELL,
+    ACTION_PUSH,
+    ACTION_PULL,
+    ACTION_VERDICT,
+    ACTION_REVIEW,
+    ACTION_EXEC
+};
 
 enum action_rule_kind { ACTION_NUMBER_AFTER, ACTION_TEXT_AFTER, ACTION_NUMBER_AT };
 
@@ -39,7 +47,7 @@ struct action_limit {
 struct action {
     char name[ACTION_KEY_BYTES];
     enum action_kind kind;
-    char command[ACTION_COMMAND_BYTES]; /* SHELL: ${key} stands for a member of the inputs */
+    char command[ACTION_COMMAND_BYTES]; /* SHELL, EXEC: ${key} is a member of the inputs */
     char source[ACTION_PATH_BYTES];     /* PUSH: on the host; PULL: on the phone */
     char target[ACTION_PATH_BYTES];
     uint64_t max_bytes; /* PULL */
@@ -61,6 +69,9 @@ struct action_list {
 
 /* HUB_NONE-like: UINT32_MAX when there is none. */
 uint32_t action_find(const struct action_list *list, struct bytes name);
+
+/* Whether any action needs a run container. */
+bool action_needs_container(const struct action_list *list);
 
 /* ---- what was found ---- */
 
@@ -107,5 +118,13 @@ must_check enum status action_select(const struct action_list *list, struct byte
  * NOT_FOUND: the inputs lack one, named in `wrong`. TOO_LARGE. */
 must_check enum status action_fill(const char *command, struct bytes inputs, char *target,
                                    size_t capacity, char wrong[ACTION_TEXT_BYTES]);
+
+enum { ACTION_WORDS_MAX = 32 };
+
+/* The same for a program that is run without a shell: splits the command at blanks first, so that
+ * an input stays inside its word, whatever it holds. NULL-terminated. TOO_LARGE: too many words. */
+must_check enum status action_words(const char *command, struct bytes inputs, char *memory,
+                                    size_t capacity, const char *words[ACTION_WORDS_MAX],
+                                    char wrong[ACTION_TEXT_BYTES]);
 
 #endif

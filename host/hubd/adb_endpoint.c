@@ -67,7 +67,7 @@ struct phone_line *adb_endpoint_line(struct adb_endpoint *endpoint, uint64_t id)
 /* ---- sockets ---- */
 
 static void accept_clients(struct loop_source *source, uint32_t events) {
-    struct adb_endpoint *endpoint = (struct adb_endpoint *)source;
+    struct adb_endpoint *endpoint = ((struct adb_listener *)source)->endpoint;
     (void)events;
     struct hal_stream socket;
     while (endpoint->scope != ADB_SCOPE_CLOSED && tcp_accept(source->fd, &socket) == STATUS_OK) {
@@ -75,16 +75,34 @@ static void accept_clients(struct loop_source *source, uint32_t events) {
     }
 }
 
+static enum status serve(struct adb_endpoint *endpoint, struct adb_listener *listener, int fd) {
+    *listener = (struct adb_listener){{.ready = accept_clients, .fd = -1}, endpoint};
+    return loop_add(endpoint->host->loop, &listener->source, fd, EPOLLIN);
+}
+
 static enum status listen_on(struct adb_endpoint *endpoint, const struct tcp_address *address) {
     int fd = -1;
-    enum status status = tcp_listen(&fd, address);
-    if (status != STATUS_OK) {
+    if (tcp_listen(&fd, address) != STATUS_OK) {
         return STATUS_IO;
     }
-    endpoint->source = (struct loop_source){.ready = accept_clients, .fd = -1};
-    status = loop_add(endpoint->host->loop, &endpoint->source, fd, EPOLLIN);
+    enum status status = serve(endpoint, &endpoint->socket, fd);
     if (status != STATUS_OK) {
         tcp_unlisten(fd);
+    }
+    return status;
+}
+
+enum status adb_endpoint_open_port(struct adb_endpoint *endpoint, uint16_t port) {
+    int fd = -1;
+    if (endpoint->ports.owner == NULL || endpoint->port.source.fd >= 0) {
+        return STATUS_ILLEGAL;
+    }
+    enum status status = endpoint->ports.listen(endpoint->ports.owner, port, &fd);
+    if (status == STATUS_OK) {
+        status = serve(endpoint, &endpoint->port, fd);
+        if (status != STATUS_OK) {
+            close(fd);
+        }
     }
     return status;
 }
@@ -148,7 +166,8 @@ enum status adb_endpoint_open(struct adb_host *host, uint32_t phone, uint64_t to
     *made = (struct adb_endpoint){.host = host,
                                   .phone = phone,
                                   .token = token,
-                                  .ports = ports != NULL ? *ports : host->loopback};
+                                  .ports = ports != NULL ? *ports : host->loopback,
+                                  .port = {.source = {.fd = -1}}};
     char text[ADB_PATH_SIZE + 8];
     struct tcp_address address;
     name_socket(host, token, made->path);
@@ -169,11 +188,16 @@ void adb_endpoint_close(struct adb_endpoint *endpoint) {
         return;
     }
     struct adb_host *host = endpoint->host;
-    int fd = endpoint->source.fd;
+    int fd = endpoint->socket.source.fd;
+    int port_fd = endpoint->port.source.fd;
     bool is_lease = endpoint->scope == ADB_SCOPE_LEASE;
     endpoint->scope = ADB_SCOPE_CLOSED;
-    loop_remove(host->loop, &endpoint->source);
+    loop_remove(host->loop, &endpoint->socket.source);
     tcp_unlisten(fd);
+    if (port_fd >= 0) {
+        loop_remove(host->loop, &endpoint->port.source);
+        close(port_fd);
+    }
     for (uint32_t i = 0; i < host->client_count; i++) {
         struct adb_client *client = &host->clients[i];
         if (client->step != ADB_CLIENT_FREE && client->endpoint == endpoint) {
@@ -229,7 +253,8 @@ static enum status read_secret(struct adb_host *host) {
 static enum status open_operators(struct adb_host *host, const char *text) {
     struct adb_endpoint *endpoint = &host->endpoints[0];
     struct tcp_address address;
-    *endpoint = (struct adb_endpoint){.host = host, .phone = HUB_NONE};
+    *endpoint =
+        (struct adb_endpoint){.host = host, .phone = HUB_NONE, .port = {.source = {.fd = -1}}};
     if (tcp_parse(text, &address) != STATUS_OK) {
         return STATUS_MALFORMED;
     }

@@ -24,7 +24,8 @@ enum {
     ADB_REVERSES_MAX = 16, /* of one lease */
     ADB_ADDRESS_SIZE = 128,
     ADB_PATH_SIZE = 108, /* of a Unix socket, with its NUL */
-    ADB_SECRET_SIZE = 32
+    ADB_SECRET_SIZE = 32,
+    ADB_USUAL_PORT = 5037
 };
 
 struct adb_host;
@@ -39,8 +40,14 @@ struct adb_ports {
 
 enum adb_scope { ADB_SCOPE_CLOSED, ADB_SCOPE_LEASE, ADB_SCOPE_OPERATORS };
 
-struct adb_endpoint {
+struct adb_listener {
     struct loop_source source; /* first: the loop gives it back */
+    struct adb_endpoint *endpoint;
+};
+
+struct adb_endpoint {
+    struct adb_listener socket;
+    struct adb_listener port; /* of a container's own loopback; unused without one */
     struct adb_host *host;
     enum adb_scope scope;
     uint32_t phone;
@@ -133,6 +140,9 @@ void adb_host_close(struct adb_host *host);
 must_check enum status adb_endpoint_open(struct adb_host *host, uint32_t phone, uint64_t token,
                                          const struct adb_ports *ports,
                                          struct adb_endpoint **endpoint);
+/* Serves the endpoint on a TCP port of its own network too, for tools that know no other way.
+ * ILLEGAL: it has no network of its own. FULL: the port is in use. */
+must_check enum status adb_endpoint_open_port(struct adb_endpoint *endpoint, uint16_t port);
 /* Cuts everything at once; harmless when it is closed. */
 void adb_endpoint_close(struct adb_endpoint *endpoint);
 

@@ -200,7 +200,7 @@ static struct action *current(struct reader *reader) {
 }
 
 static bool take_type(struct reader *reader, const char *value) {
-    static const char *const names[] = {"shell", "push", "pull", "verdict", "review"};
+    static const char *const names[] = {"shell", "push", "pull", "verdict", "review", "exec"};
     const uint32_t bit = 1u << (reader->list->count - 1);
     for (size_t i = 0; i < array_count(names); i++) {
         if (strcmp(value, names[i]) == 0) {
@@ -370,8 +370,8 @@ static const struct key capability_keys[] = {
 };
 
 static const struct key action_keys[] = {
-    {"type", take_type, "shell, push, pull, verdict or review"},
-    {"command", take_command, "a command for the phone's shell"},
+    {"type", take_type, "shell, push, pull, verdict, review or exec"},
+    {"command", take_command, "a command for the phone's shell, or a program and its words"},
     {"source", take_source, "a path"},
     {"target", take_target, "a path"},
     {"max_bytes", take_max_bytes, "a size, such as 16MiB"},
@@ -442,8 +442,12 @@ static bool visit(void *owner, const struct config_item *item, struct config_err
 
 static const char *what_is_missing(const struct action *action) {
     bool is_transfer = action->kind == ACTION_PUSH || action->kind == ACTION_PULL;
-    if (action->kind == ACTION_SHELL && action->command[0] == '\0') {
+    bool is_command = action->kind == ACTION_SHELL || action->kind == ACTION_EXEC;
+    if (is_command && action->command[0] == '\0') {
         return "command";
+    }
+    if (action->kind == ACTION_EXEC && action->command[0] != '/') {
+        return "a command that begins with the path of a program";
     }
     if (is_transfer && (action->source[0] == '\0' || action->target[0] == '\0')) {
         return "source and target";

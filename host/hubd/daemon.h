@@ -22,6 +22,7 @@ struct daemon {
     struct hub hub;
     struct phones phones;
     struct adb_host adb;
+    struct run_containers containers;
     struct executor executor;
     struct uplink uplink;
     struct api api;
@@ -69,6 +70,10 @@ void daemon_prepare_tables(struct daemon *daemon, struct hal_flash *flash);
 /* Reads every *.ini of the configured directory. False: `error` says why; files read before count.
  */
 must_check bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error);
+
+/* Refuses the capabilities that this machine cannot isolate, and says why; the rest run. After
+ * every load. */
+void daemon_judge_containers(struct daemon *daemon);
 
 /* At the start a bad file ends the program; later it is logged, and the old one stays in use. */
 void daemon_load_tokens(struct daemon *daemon, bool is_start);

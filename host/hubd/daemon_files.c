@@ -152,6 +152,25 @@ bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error)
     return true;
 }
 
+void daemon_judge_containers(struct daemon *daemon) {
+    struct hub *hub = &daemon->hub;
+    for (uint32_t i = 0; i < hub->capability_count; i++) {
+        struct capability capability = hub->capabilities[i];
+        if (!action_needs_container(&action_lists[i]) || capability.is_retired) {
+            continue;
+        }
+        const char *reason = daemon->containers.reason;
+        if (daemon->settings.adb_dir[0] == '\0') {
+            reason = "a program reaches its phone over an adb endpoint, and [adb] dir is not set";
+        } else if (run_containers_are_usable(&daemon->containers)) {
+            continue;
+        }
+        log_error("capability_refused name=%s reason=\"%s\"", capability.name, reason);
+        capability.is_retired = true;
+        check(hub_capability_set(hub, &capability) == STATUS_OK);
+    }
+}
+
 void daemon_load_tokens(struct daemon *daemon, bool is_start) {
     struct token_error error;
     const char *path = daemon->settings.token_file;

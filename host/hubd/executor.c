@@ -1,4 +1,4 @@
-#include "host/hubd/executor.h"
+#include "host/hubd/executor_internal.h"
 
 #include "host/shared/log.h"
 
@@ -18,6 +18,16 @@ static struct bytes text_of(const char *text) {
 
 static const struct action *action_of(const struct attempt *attempt) {
     return &attempt->list->actions[attempt->action];
+}
+
+const struct action *executor_action(const struct attempt *attempt) {
+    return action_of(attempt);
+}
+
+void executor_set_containers(struct executor *executor, struct adb_host *adb,
+                             struct run_containers *containers) {
+    executor->adb = adb;
+    executor->containers = containers;
 }
 
 /* ---- the end of an attempt ---- */
@@ -57,9 +67,8 @@ static void end_attempt(struct attempt *attempt, enum record_outcome outcome,
     attempt->step = ATTEMPT_ENDING;
 }
 
-__attribute__((format(printf, 4, 5))) static void fail(struct attempt *attempt,
-                                                       enum record_category category,
-                                                       const char *code, const char *format, ...) {
+void executor_fail(struct attempt *attempt, enum record_category category, const char *code,
+                   const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(attempt->message, sizeof attempt->message, format, arguments);
@@ -78,13 +87,12 @@ static void stop_operation(struct attempt *attempt) {
         phone_link_cancel(&attempt->line->link, attempt->operation);
     }
     attempt->operation = 0;
+    executor_exec_stop(attempt);
 }
 
 /* ---- one action ---- */
 
-static void take_output(void *owner, uint32_t operation, bool is_stderr, struct bytes data) {
-    struct attempt *attempt = owner;
-    (void)operation;
+void executor_take_output(struct attempt *attempt, bool is_stderr, struct bytes data) {
     if (is_stderr) {
         size_t room = sizeof attempt->error - attempt->error_size;
         size_t size = data.size < room ? data.size : room;
@@ -104,11 +112,16 @@ static void take_output(void *owner, uint32_t operation, bool is_stderr, struct 
     attempt->output_size += (uint32_t)data.size;
 }
 
-static void command_ended(struct attempt *attempt, int exit_status) {
+static void take_output(void *owner, uint32_t operation, bool is_stderr, struct bytes data) {
+    (void)operation;
+    executor_take_output(owner, is_stderr, data);
+}
+
+void executor_command_ended(struct attempt *attempt, int exit_status) {
     const struct action *action = action_of(attempt);
     if (exit_status < 0) {
-        fail(attempt, RECORD_CATEGORY_ADB, "no_exit_status",
-             "%s: the phone closed the stream without an exit status", action->name);
+        executor_fail(attempt, RECORD_CATEGORY_ADB, "no_exit_status",
+                      "%s: the phone closed the stream without an exit status", action->name);
         return;
     }
     attempt->end.has_exit_code = true;
@@ -121,8 +134,9 @@ static void command_ended(struct attempt *attempt, int exit_status) {
             size += 1;
         }
         snprintf(code, sizeof code, "exit_%d", exit_status);
-        fail(attempt, RECORD_CATEGORY_EXIT_CODE, code, "%s: exit status %d%s%.*s", action->name,
-             exit_status, size > 0 ? ": " : "", (int)size, (const char *)error.data);
+        executor_fail(attempt, RECORD_CATEGORY_EXIT_CODE, code, "%s: exit status %d%s%.*s",
+                      action->name, exit_status, size > 0 ? ": " : "", (int)size,
+                      (const char *)error.data);
         return;
     }
     struct bytes output = {attempt->output, attempt->output_size};
@@ -137,18 +151,18 @@ static void operation_ended(void *owner, uint32_t operation, const struct phone_
     attempt->operation = 0;
     if (result->status == STATUS_DENIED || result->status == STATUS_FOREIGN ||
         result->status == STATUS_TOO_LARGE) {
-        fail(attempt, RECORD_CATEGORY_ADB, "refused", "%s: %s", action->name, result->detail);
+        executor_fail(attempt, RECORD_CATEGORY_ADB, "refused", "%s: %s", action->name,
+                      result->detail);
     } else if (result->status != STATUS_OK) {
         attempt->step = ATTEMPT_LOST;
     } else if (action->kind == ACTION_SHELL) {
-        command_ended(attempt, result->exit_status);
+        executor_command_ended(attempt, result->exit_status);
     } else {
         attempt->step = ATTEMPT_DONE;
     }
 }
 
-/* The inputs are in the core's read buffer until its next call. */
-static struct bytes read_inputs(struct attempt *attempt) {
+struct bytes executor_inputs(struct attempt *attempt) {
     struct hub *hub = attempt->executor->hub;
     uint32_t process = hub->items[attempt->start.item].process;
     struct record_header header;
@@ -166,11 +180,11 @@ static struct bytes read_inputs(struct attempt *attempt) {
 static enum status begin_shell(struct attempt *attempt, const struct phone_handler *handler) {
     char command[PHONE_COMMAND_MAX];
     char wrong[ACTION_TEXT_BYTES];
-    enum status status = action_fill(action_of(attempt)->command, read_inputs(attempt), command,
+    enum status status = action_fill(action_of(attempt)->command, executor_inputs(attempt), command,
                                      sizeof command, wrong);
     if (status != STATUS_OK) {
-        fail(attempt, RECORD_CATEGORY_CAPABILITY, "input_missing",
-             "%s: the inputs lack a usable `%s`", action_of(attempt)->name, wrong);
+        executor_fail(attempt, RECORD_CATEGORY_CAPABILITY, "input_missing",
+                      "%s: the inputs lack a usable `%s`", action_of(attempt)->name, wrong);
         return STATUS_OK;
     }
     return phone_link_shell(&attempt->line->link, attempt->start.token, text_of(command), handler,
@@ -194,8 +208,8 @@ static void judge_begin(struct attempt *attempt, enum status status) {
     if (status == STATUS_ILLEGAL) {
         attempt->step = ATTEMPT_LOST;
     } else if (status != STATUS_OK && status != STATUS_FULL) {
-        fail(attempt, RECORD_CATEGORY_ADB, "not_started", "%s: the phone's link refused it",
-             action_of(attempt)->name);
+        executor_fail(attempt, RECORD_CATEGORY_ADB, "not_started",
+                      "%s: the phone's link refused it", action_of(attempt)->name);
     }
 }
 
@@ -221,8 +235,9 @@ static void begin_action(struct attempt *attempt) {
         return;
     }
     (void)!hub_attempt_touched(hub, attempt->start.phone, attempt->start.token);
-    enum status status = action->kind == ACTION_SHELL ? begin_shell(attempt, &handler)
-                                                      : begin_transfer(attempt, &handler);
+    enum status status = action->kind == ACTION_SHELL  ? begin_shell(attempt, &handler)
+                         : action->kind == ACTION_EXEC ? executor_exec_begin(attempt)
+                                                       : begin_transfer(attempt, &handler);
     if (status == STATUS_FULL) {
         attempt->step = ATTEMPT_NEXT;
     }
@@ -315,7 +330,7 @@ static void begin_attempt(struct executor *executor, const struct hub_start *sta
         return;
     }
     phone_link_fence(&attempt->line->link, start->token);
-    if (action_select(attempt->list, read_inputs(attempt), &attempt->selected, wrong) !=
+    if (action_select(attempt->list, executor_inputs(attempt), &attempt->selected, wrong) !=
         STATUS_OK) {
         attempt->selected = UINT32_MAX; /* refused at submission; the capability has changed */
     }
@@ -367,8 +382,9 @@ static void step_attempt(struct attempt *attempt, uint64_t now_ms) {
     }
     if (attempt->step == ATTEMPT_ACTING && now_ms >= attempt->deadline_ms) {
         stop_operation(attempt);
-        fail(attempt, RECORD_CATEGORY_TIMEOUT, "action_timeout", "%s: no end after %llu s",
-             action_of(attempt)->name, (unsigned long long)(action_of(attempt)->timeout_ms / 1000));
+        executor_fail(attempt, RECORD_CATEGORY_TIMEOUT, "action_timeout", "%s: no end after %llu s",
+                      action_of(attempt)->name,
+                      (unsigned long long)(action_of(attempt)->timeout_ms / 1000));
     }
     if (attempt->step == ATTEMPT_ENDING) {
         report_end(attempt);

@@ -9,6 +9,7 @@
 
 #include "host/hubd/action.h"
 #include "host/hubd/phones.h"
+#include "host/hubd/run_container.h"
 
 enum { EXECUTOR_OUTPUT_BYTES = 4096, EXECUTOR_RESULT_BYTES = 8192, EXECUTOR_TEXT_BYTES = 256 };
 
@@ -32,6 +33,8 @@ struct attempt {
     uint32_t action;    /* in list */
     uint32_t selected;  /* bit for each action of the request */
     uint32_t operation; /* of the link; 0: none */
+    bool is_in_container;
+    struct adb_endpoint *endpoint; /* of a program that runs; NULL: none */
     uint64_t deadline_ms;
     uint32_t output_size;
     uint32_t error_size;
@@ -49,12 +52,18 @@ struct executor {
     struct phones *phones;
     struct attempt *attempts;        /* one for each row of the core's phone table */
     const struct action_list *lists; /* one for each capability */
+    struct adb_host *adb;
+    struct run_containers *containers;
     uint64_t now_ms;
 };
 
 /* `attempts` is zeroed memory for as many as the board has phones. */
 void executor_init(struct executor *executor, struct hub *hub, struct phones *phones,
                    struct attempt *attempts, const struct action_list *lists);
+
+/* Where programs run; without it every `exec` ends as a failure of category container. */
+void executor_set_containers(struct executor *executor, struct adb_host *adb,
+                             struct run_containers *containers);
 
 void executor_step(struct executor *executor, uint64_t now_ms);
 

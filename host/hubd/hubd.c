@@ -95,6 +95,7 @@ static void reload(struct daemon *daemon) {
     if (!daemon_load_capabilities(daemon, &error)) {
         log_error("capabilities_not_reloaded reason=%s", error.text);
     }
+    daemon_judge_containers(daemon);
     log_info("reloaded capabilities=%u", daemon->hub.capability_count);
 }
 
@@ -170,6 +171,7 @@ static int64_t wait_ms(const struct daemon *daemon) {
     uint64_t next = hub_deadline_ms(&daemon->hub);
     next = earliest(next, phones_deadline_ms(&daemon->phones));
     next = earliest(next, executor_deadline_ms(&daemon->executor));
+    next = earliest(next, run_containers_deadline_ms(&daemon->containers, loop_now_ms()));
     next = earliest(next, uplink_deadline_ms(&daemon->uplink));
     next = earliest(next, api_deadline_ms(&daemon->api));
     next = earliest(next, notifier_deadline_ms(&daemon->notifier));
@@ -189,6 +191,7 @@ static void turn(struct daemon *daemon) {
     phones_step(&daemon->phones, clock.mono_ms);
     executor_step(&daemon->executor, clock.mono_ms);
     hub_step(&daemon->hub);
+    run_containers_step(&daemon->containers);
     adb_host_step(&daemon->adb);
     uplink_step(&daemon->uplink, clock.mono_ms);
     turn_of_store(daemon);
@@ -229,6 +232,7 @@ static void run(struct daemon *daemon) {
     uplink_reconnect(&daemon->uplink);
     adb_host_close(&daemon->adb);
     callback_close(&daemon->callbacks);
+    run_containers_close(&daemon->containers);
     http_server_close(&daemon->api.server);
     phones_close(&daemon->phones);
     for (uint32_t i = 0; i < daemon->listener_count; i++) {
@@ -311,8 +315,12 @@ static void start(struct daemon *daemon) {
     }
     open_adb(daemon);
     open_usb(daemon);
+    run_containers_open(&daemon->containers, &daemon->loop, &daemon->settings.containers,
+                        daemon->settings.adb_dir);
+    daemon_judge_containers(daemon);
     executor_init(&daemon->executor, &daemon->hub, &daemon->phones, attempts,
                   daemon_action_lists());
+    executor_set_containers(&daemon->executor, &daemon->adb, &daemon->containers);
     const char *url = daemon->settings.upstream_url;
     uplink_init(&daemon->uplink, &daemon->hub, &daemon->loop, url[0] == '\0' ? NULL : url,
                 &daemon->upstream_tls);

@@ -96,6 +96,62 @@ static bool take_operators(void *target, const struct config_item *item) {
     return true;
 }
 
+/* Absolute paths that programs in containers may read. */
+static bool take_readable(void *target, const struct config_item *item) {
+    struct run_settings *run = target;
+    const char *list = item->value;
+    char part[RUN_PATH_BYTES];
+    while (config_next_part(&list, part, sizeof part)) {
+        if (run->readable_count == RUN_PATHS_MAX || part[0] != '/' || strstr(part, "..") != NULL) {
+            return false;
+        }
+        memcpy(run->readable[run->readable_count++], part, sizeof part);
+    }
+    return list == NULL;
+}
+
+static bool take_environment(void *target, const struct config_item *item) {
+    struct run_settings *run = target;
+    const char *list = item->value;
+    char part[RUN_PATH_BYTES];
+    while (config_next_part(&list, part, sizeof part)) {
+        if (run->environment_count == RUN_PATHS_MAX || strchr(part, '=') != NULL) {
+            return false;
+        }
+        memcpy(run->environment[run->environment_count++], part, sizeof part);
+    }
+    return list == NULL;
+}
+
+static struct config_key number_key(const char *key, uint64_t *target, uint64_t min, uint64_t max) {
+    return (struct config_key){.section = "containers",
+                               .key = key,
+                               .kind = CONFIG_INTEGER,
+                               .target = target,
+                               .min = min,
+                               .max = max};
+}
+
+static struct config_key bytes_key(const char *key, uint64_t *target) {
+    return (struct config_key){.section = "containers",
+                               .key = key,
+                               .kind = CONFIG_SIZE,
+                               .target = target,
+                               .min = 1 << 20,
+                               .max = (uint64_t)1 << 40};
+}
+
+static const struct run_settings usual_containers = {
+    .program = "/usr/bin/bwrap",
+    .first_user = 300000,
+    .memory_bytes = (uint64_t)4 << 30,
+    .scratch_bytes = (uint64_t)256 << 20,
+    .file_bytes = (uint64_t)1 << 30,
+    .processes = 256,
+    .open_files = 1024,
+    .cpu_seconds = 86400,
+};
+
 /* What no single line can say. */
 static enum status check_whole(const struct settings *settings, const char *path,
                                struct config_error *error) {
@@ -163,6 +219,7 @@ enum status settings_read(struct settings *settings, const char *path, struct co
     *settings = (struct settings){
         .grace_seconds = 10,
         .adb_ports = true,
+        .containers = usual_containers,
         .artifact_bytes = 1 << 20,
         .artifact_total_bytes = 256 << 20,
     };
@@ -185,6 +242,19 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         {.section = "phones", .key = "usb", .kind = CONFIG_BOOLEAN, .target = &s->usb},
         each_key("phones", "tcp", s, take_phones, "HOST:PORT, ... (at most 128)"),
         path_key("phones", "adb_keys", s->adb_keys),
+        path_key("containers", "bubblewrap", s->containers.program),
+        path_key("containers", "cgroup", s->containers.cgroup),
+        each_key("containers", "readable", &s->containers, take_readable,
+                 "absolute paths, at most 16"),
+        each_key("containers", "environment", &s->containers, take_environment,
+                 "names of variables, at most 16"),
+        number_key("first_user", &s->containers.first_user, 1000, 2000000000),
+        number_key("processes", &s->containers.processes, 4, 100000),
+        number_key("open_files", &s->containers.open_files, 16, 1000000),
+        number_key("cpu_seconds", &s->containers.cpu_seconds, 1, 86400 * 30),
+        bytes_key("memory", &s->containers.memory_bytes),
+        bytes_key("scratch", &s->containers.scratch_bytes),
+        bytes_key("largest_file", &s->containers.file_bytes),
         path_key("adb", "dir", s->adb_dir),
         each_key("adb", "operators", s->adb_operators, take_operators,
                  "once, unix:PATH or a loopback HOST:PORT"),

@@ -5,6 +5,7 @@
 #include "boards/board.h"
 #include "host/hubd/phones.h"
 #include "host/shared/callback.h"
+#include "host/hubd/run_container.h"
 #include "host/shared/config.h"
 
 enum { SETTINGS_PATH_BYTES = 256, SETTINGS_ADDRESS_BYTES = 128, SETTINGS_LISTENERS = 8 };
@@ -28,6 +29,7 @@ struct settings {
     char adb_dir[SETTINGS_PATH_BYTES]; /* "": no endpoints */
     char adb_operators[SETTINGS_ADDRESS_BYTES];
     bool adb_ports;
+    struct run_settings containers;
     char capability_dir[SETTINGS_PATH_BYTES];
     char callback_allow[CALLBACK_HOSTS][SETTINGS_ADDRESS_BYTES];
     uint32_t callback_count;

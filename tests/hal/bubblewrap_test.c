@@ -360,6 +360,92 @@ static void a_delegated_cgroup_gets_the_limits(void **unused) {
     assert_file("slot-0/cgroup.procs", "0"); /* joined by the child, before it is anything else */
 }
 
+/* ---- what hubd does before the program begins ---- */
+
+static void wait_until_made(void) {
+    while (!bubblewrap_is_made(&container_wrap, 0)) {
+        struct pollfd made = {.fd = bubblewrap_made_handle(&container_wrap, 0), .events = POLLIN};
+        assert_int_equal(poll(&made, 1, 20000), 1);
+    }
+}
+
+static void a_held_program_waits_until_it_may_begin(void **unused) {
+    (void)unused;
+    const char *const command[4] = {"/bin/sh", "-c", "echo begun", NULL};
+    struct hal_container_order order = container_shell(command);
+    int reader = -1;
+    order.is_held = true;
+    container_begin(0, order, &reader);
+    wait_until_made();
+    struct pollfd said = {.fd = reader, .events = POLLIN};
+    assert_int_equal(poll(&said, 1, 100), 0);
+    hal_container_go(&container_wrap.container, 0);
+    container_assert_end(container_finish(0, reader), CONTAINER_EXITED, 0);
+    assert_string_equal(container_output, "begun\n");
+    hal_container_go(&container_wrap.container, 0); /* harmless */
+}
+
+static void a_held_program_never_begins_when_it_is_killed(void **unused) {
+    (void)unused;
+    const char *const command[4] = {"/bin/sh", "-c", "echo begun", NULL};
+    for (int i = 0; i < 8; i++) {
+        struct hal_container_order order = container_shell(command);
+        int reader = -1;
+        order.is_held = true;
+        container_begin(0, order, &reader);
+        (void)poll(NULL, 0, i * 3); /* wherever bwrap has come by then */
+        hal_container_kill(&container_wrap.container, 0);
+        container_assert_end(container_finish(0, reader), CONTAINER_SIGNALED, SIGKILL);
+        assert_string_equal(container_output, "");
+    }
+}
+
+static void opens_ports_in_the_containers_own_network(void **unused) {
+    (void)unused;
+    const char *const command[4] = {"/bin/sh", "-c", "sleep 1000", NULL};
+    struct hal_container *container = &container_wrap.container;
+    struct hal_container_order order = container_shell(command);
+    int reader = -1;
+    order.is_held = true;
+    int listener = -1;
+    int peer = -1;
+    int none = -1;
+    char byte = 0;
+    container_begin(0, order, &reader);
+    wait_until_made();
+    assert_int_equal(hal_container_open_port(container, 0, 7001, true, &listener), STATUS_OK);
+    assert_int_equal(hal_container_open_port(container, 0, 7001, true, &none), STATUS_FULL);
+    assert_int_equal(hal_container_open_port(container, 0, 7002, false, &none), STATUS_CLOSED);
+    assert_int_equal(hal_container_open_port(container, 0, 7001, false, &peer), STATUS_OK);
+    int accepted = accept(listener, NULL, NULL);
+    assert_int_equal(write(peer, "x", 1), 1);
+    assert_int_equal(read(accepted, &byte, 1), 1);
+    close(listener);
+    close(peer);
+    close(accepted);
+    hal_container_kill(container, 0);
+    (void)container_finish(0, reader);
+    assert_int_equal(hal_container_open_port(container, 0, 7001, true, &none), STATUS_NOT_FOUND);
+}
+
+static void errors_may_have_a_pipe_of_their_own(void **unused) {
+    (void)unused;
+    const char *const command[4] = {"/bin/sh", "-c", "echo out; echo err >&2", NULL};
+    struct hal_container_order order = container_shell(command);
+    int reader = -1;
+    int errors[2];
+    char text[16] = "";
+    assert_int_equal(pipe(errors), 0);
+    order.errors = errors[1];
+    container_begin(0, order, &reader);
+    container_assert_end(container_finish(0, reader), CONTAINER_EXITED, 0);
+    assert_string_equal(container_output, "out\n");
+    assert_int_equal(read(errors[0], text, sizeof text - 1), 4);
+    assert_string_equal(text, "err\n");
+    close(errors[0]);
+    close(errors[1]);
+}
+
 int hal_bubblewrap_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_program_runs_and_its_end_is_told, container_rig_open,
@@ -393,6 +479,14 @@ int hal_bubblewrap_tests(void) {
         cmocka_unit_test_setup_teardown(a_host_without_bubblewrap_is_told_the_reason,
                                         container_rig_open, container_rig_close),
         cmocka_unit_test_setup_teardown(a_delegated_cgroup_gets_the_limits, container_rig_open,
+                                        container_rig_close),
+        cmocka_unit_test_setup_teardown(a_held_program_waits_until_it_may_begin, container_rig_open,
+                                        container_rig_close),
+        cmocka_unit_test_setup_teardown(a_held_program_never_begins_when_it_is_killed,
+                                        container_rig_open, container_rig_close),
+        cmocka_unit_test_setup_teardown(opens_ports_in_the_containers_own_network,
+                                        container_rig_open, container_rig_close),
+        cmocka_unit_test_setup_teardown(errors_may_have_a_pipe_of_their_own, container_rig_open,
                                         container_rig_close),
     };
     return cmocka_run_group_tests_name("hal/bubblewrap", tests, NULL, NULL);
