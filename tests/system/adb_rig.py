@@ -23,8 +23,8 @@ timeout_seconds = 600
 
 def last_token(hub, serial):
     """The token of the newest lease of this phone, as the hub's log has it."""
-    return re.findall(r"attempt_started process=\S+ .*phone=%s token=(\d+)" % serial,
-                      hub.output())[-1]
+    found = re.findall(r"attempt_started process=\S+ .*phone=%s token=(\d+)" % serial, hub.output())
+    return found[-1] if found else None
 
 
 class LeaseCase(hub_rig.HubCase):
@@ -52,8 +52,10 @@ class LeaseCase(hub_rig.HubCase):
 
     def hold(self, serial, seconds=600):
         """A running lease of this phone: its process and its token."""
+        before = last_token(self.hub, serial)
         process = self.nap(seconds, phone=serial)
         self.wait_status(process, "executing")
+        rig.wait_until(lambda: last_token(self.hub, serial) != before, 10, "the log has the lease")
         return process, last_token(self.hub, serial)
 
     def open_endpoint(self, serial, token):
