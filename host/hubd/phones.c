@@ -194,7 +194,7 @@ static void changed(void *owner, struct phone_link *link) {
         return;
     }
     if (link->state == PHONE_LINK_LOST) {
-        line->was_lost = line->is_identified;
+        line->was_lost = line->was_lost || line->is_identified;
         line->has_left = true;
         line->is_identified = line->is_identified && line->is_usb && line->device != 0;
         line->identify_operation = 0;
@@ -339,7 +339,7 @@ static void step_line(struct phone_line *line) {
     if (is_down && line->phones->now_ms >= line->retry_ms) {
         connect_line(line);
     }
-    if (line->is_usb && !line->was_lost) {
+    if (line->is_usb && !line->was_lost && phones_usb_is_attached(line)) {
         tell_attachment(line);
     }
     if (link->state != PHONE_LINK_ONLINE || line->was_lost) {

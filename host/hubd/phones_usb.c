@@ -59,6 +59,7 @@ static uint32_t group_of(const struct hal_usb_device *device) {
 }
 
 static void use_line(struct phone_line *line, const struct hal_usb_device *device) {
+    phone_link_close(&line->link); /* what became of the phone before is forgotten */
     snprintf(line->slot, sizeof line->slot, "%s", device->slot);
     snprintf(line->serial, sizeof line->serial, "%s", device->serial);
     line->serial_size = (uint32_t)strlen(line->serial);
@@ -117,7 +118,7 @@ static void detach(struct phones *phones, uint32_t device) {
             log_info("phone_detached slot=%s", line->slot);
             line->device = 0;
             line->left_ms = phones->now_ms;
-            line->was_lost = line->is_identified;
+            line->was_lost = line->was_lost || line->is_identified;
             line->is_identified = false;
             usb_pipe_unplugged(&line->pipe);
         }
@@ -161,7 +162,8 @@ void phones_usb_step(struct phones *phones) {
 /* ---- a line is connected ---- */
 
 bool phones_usb_is_attached(const struct phone_line *line) {
-    return line->device != 0 && line->link.lost_as != STATUS_UNPLUGGED;
+    bool is_gone = line->link.state == PHONE_LINK_LOST && line->link.lost_as == STATUS_UNPLUGGED;
+    return line->device != 0 && !is_gone;
 }
 
 static const char *refusal_of(enum status status) {

@@ -1,9 +1,36 @@
 """Phones on USB, through libusb, on an emulated bus."""
 
+import os
 import time
 
 import rig
 import usb_rig
+
+CARRY = """[capability]
+name = carry
+attempts = 1
+retry_on = none
+"""
+CARRY_STEP = """[action.push_%(size)d]
+type = push
+source = %(folder)s/%(size)d
+target = /data/local/tmp/%(size)d
+[action.pull_%(size)d]
+type = pull
+source = /data/local/tmp/%(size)d
+target = %(folder)s/%(size)d.back
+max_bytes = 10485760
+"""
+# What a phone may do on the bus, and the reason that hubd then gives. Every one is survived.
+HOSTILE = {
+    "short-header": "sent what is no ADB message",
+    "noise": "sent what is no ADB message",
+    "lying-header": "sent a payload of another length than its header said",
+    "empty-flood": "sends empty packets without end",
+    "stall": "halted its endpoint",
+    "babble": "sent more than was asked for",
+    "error": "the USB transfer failed",
+}
 
 
 class UsbTest(usb_rig.UsbCase):
@@ -49,3 +76,198 @@ class UsbTest(usb_rig.UsbCase):
               % (time.monotonic() - started))
         process = self.submit("brittle", phones=names)
         self.assertEqual("completed", self.wait_end(process, 60)["status"])
+
+    def test_a_hostile_phone_recovers_alone_and_disturbs_no_other(self):
+        for port, name in ((1, "BAD"), (2, "GOOD1"), (3, "GOOD2")):
+            self.bus.attach(port, name)
+        self.bus.settle()
+        self.start_hub()
+        self.wait_phones("BAD", "GOOD1", "GOOD2")
+        for kind, reason in HOSTILE.items():
+            with self.subTest(kind):
+                claims = [self.bus.counts(port)[1] for port in (2, 3)]
+                self.bus.fault(1, kind)
+                process = self.submit("brittle", phone="BAD")
+                others = [self.submit("brittle", phone=name) for name in ("GOOD1", "GOOD2")]
+                self.wait_phones("BAD", state="recovering")
+                self.assertEqual(reason, self.phone("BAD")["reason"])
+                for other in others:
+                    self.assertEqual("completed", self.wait_end(other)["status"])
+                self.bus.fault(1, "good")
+                self.wait_phones("BAD")
+                self.wait_end(process, 40)
+                self.assertEqual(claims, [self.bus.counts(port)[1] for port in (2, 3)])
+        self.assertTrue(self.hub.is_running())
+
+    def test_an_empty_packet_behind_a_payload_is_left_out(self):
+        self.bus.fault(1, "empty-behind")
+        self.bus.attach(1, "USB001")
+        self.start_hub()
+        self.wait_phones("USB001")
+        self.run_on("USB001")
+        self.assertEqual(1, self.bus.counts(1)[1])
+
+    def test_a_phone_that_falls_silent_is_found_out(self):
+        self.bus.attach(1, "USB001")
+        self.bus.attach(2, "USB002")
+        self.start_hub()
+        self.wait_phones("USB001", "USB002")
+        self.bus.fault(1, "silent")
+        self.submit("brittle", phone="USB001")
+        self.wait_phones("USB001", state="recovering", seconds=40)
+        self.assertEqual("has gone silent", self.phone("USB001")["reason"])
+        self.run_on("USB002")
+        self.bus.fault(1, "good")
+        self.wait_phones("USB001", seconds=40)
+
+    def test_detach_inside_each_of_the_first_transfers(self):
+        self.bus.attach(2, "OTHER")
+        self.start_hub()
+        seen = 0
+        for count in range(1, 40):
+            self.bus.say("detach-at", 1, count)
+            self.bus.attach(1, "USB001")
+            while not any(line == "detached 1" for line in self.bus.lines[seen:]):
+                if self.phone("USB001").get("state") == "ready":
+                    self.submit("maintenance", phone="USB001")
+                time.sleep(0.01)
+            seen = len(self.bus.lines)
+            rig.wait_until(lambda: self.phone("USB001").get("state") in (None, "absent"), 10,
+                           "it is absent after transfer %d" % count)
+        self.bus.attach(1, "USB001")
+        self.wait_phones("USB001", "OTHER")
+        self.run_on("OTHER")
+        self.assertEqual(1, self.bus.counts(2)[1])
+
+    def test_two_phones_of_one_serial_keep_their_names(self):
+        self.bus.attach(1, "TWIN")
+        self.start_hub()
+        self.wait_phones("TWIN")
+        self.bus.attach(2, "TWIN")
+        second = "TWIN~" + usb_rig.slot(2)
+        self.wait_phones(second)
+        for name in ("TWIN", second):
+            self.run_on(name)
+        self.bus.detach(1)
+        self.bus.detach(2)
+        self.wait_phones("TWIN", second, state="absent")
+        self.bus.attach(2, "TWIN")
+        self.wait_phones(second)
+        self.bus.attach(1, "TWIN")
+        self.wait_phones("TWIN")
+        self.assertEqual(usb_rig.slot(1), self.phone("TWIN")["slot"])
+
+    def test_a_phone_may_move_to_another_slot(self):
+        self.bus.attach(1, "USB001")
+        self.start_hub()
+        self.wait_phones("USB001")
+        self.bus.detach(1)
+        self.bus.attach(25, "USB001")
+        rig.wait_until(lambda: self.phone("USB001")["slot"] == usb_rig.slot(25), 10, "it moved")
+        self.wait_phones("USB001")
+        self.run_on("USB001")
+
+    def test_a_phone_without_serial_is_named_by_its_slot(self):
+        self.bus.attach(4, "-")
+        self.start_hub()
+        self.wait_phones(usb_rig.slot(4))
+        self.run_on(usb_rig.slot(4))
+
+    def test_descriptors_that_lie_are_never_claimed(self):
+        # byte: value of the 50 bytes in link_usb.c: lengths, counts, addresses, packet sizes
+        lies = ["0:0", "17:0", "18:0", "18:255", "20:255", "20:8", "21:4", "27:0", "27:255",
+                "31:3", "31:1", "36:0", "36:1", "38:0", "38:1", "40:1", "45:129"]
+        self.start_hub()
+        for port, lie in enumerate(lies, 2):
+            self.bus.attach(port, "LIAR%02d" % port, "descriptor=" + lie)
+        self.bus.attach(1, "USB001")
+        self.wait_phones("USB001")
+        for port in range(2, len(lies) + 2):
+            self.assertEqual([0, 0, 0], self.bus.counts(port), lies[port - 2])
+        self.assertEqual(1, len(self.client.get("/phones").body["phones"]))
+        self.run_on("USB001")
+
+    def test_a_phone_that_wants_a_key_is_unauthorized_until_it_is_accepted(self):
+        self.bus.attach(1, "NEVER", "auth=never")
+        self.bus.attach(2, "ASKS", "auth=yes")
+        self.start_hub(keys=self.path("adbkey"))
+        self.wait_phones("NEVER", state="unauthorized")
+        self.wait_phones("ASKS")
+        self.run_on("ASKS")
+        self.assertIn("accepted", self.phone("NEVER")["reason"])
+
+    def test_a_phone_that_another_program_holds_is_refused_with_the_cure(self):
+        self.bus.fault(1, "busy")
+        self.bus.fault(2, "denied")
+        self.bus.attach(1, "BUSY")
+        self.bus.attach(2, "DENIED")
+        self.start_hub()
+        self.wait_phones("BUSY", "DENIED", state="refused")
+        self.assertIn("adb server", self.phone("BUSY")["reason"])
+        self.assertIn("udev", self.phone("DENIED")["reason"])
+        self.bus.fault(1, "good")
+        self.bus.fault(2, "good")
+        self.wait_phones("BUSY", "DENIED")
+
+    def test_a_phone_that_comes_and_goes_without_end_disturbs_no_other(self):
+        self.bus.attach(2, "OTHER")
+        self.start_hub()
+        self.wait_phones("OTHER")
+        process = self.nap(2, phone="OTHER")
+        for _ in range(100):
+            self.bus.attach(1, "FLOOD")
+            self.bus.detach(1)
+        self.bus.attach(1, "FLOOD")
+        self.assertEqual("completed", self.wait_end(process)["status"])
+        self.wait_phones("FLOOD")
+        self.run_on("FLOOD")
+        self.assertEqual(1, self.bus.counts(2)[1])
+
+    def test_files_of_every_awkward_size_arrive_whole(self):
+        sizes = [1, 503, 504, 505, 511, 512, 513, 1016, 16376, 16384, 65528, 65536, 1048568, 3000000]
+        text = CARRY
+        for size in sizes:
+            self.write("files/%d" % size, os.urandom(size))
+            text += CARRY_STEP % {"size": size, "folder": self.path("files")}
+        self.write("capabilities/carry.ini", text)
+        self.bus.attach(1, "USB001")
+        self.start_hub()
+        self.wait_phones("USB001")
+        self.run_on("USB001", "carry", 60)
+        for size in sizes:
+            with open(self.path("files", str(size)), "rb") as sent:
+                with open(self.path("files", "%d.back" % size), "rb") as back:
+                    self.assertEqual(sent.read(), back.read(), size)
+
+    def test_phones_of_one_hub_that_vanish_together_are_one_fault(self):
+        for port, name in ((1, "A1"), (2, "A2"), (11, "B1")):
+            self.bus.attach(port, name)
+        self.start_hub()
+        self.wait_phones("A1", "A2", "B1")
+        work = {name: self.nap(3, phone=name) for name in ("A1", "A2", "B1")}
+        for process in work.values():
+            self.wait_status(process, "executing")
+        self.bus.detach(1)
+        self.bus.detach(2)
+        self.wait_phones("A1", "A2", state="absent")
+        for name in ("A1", "A2"):
+            process = self.wait_status(work[name], "queued")
+            self.assertIsNone(process["error"], process)
+        self.assertEqual("completed", self.wait_end(work["B1"])["status"])
+        self.bus.attach(1, "A1")
+        self.bus.attach(2, "A2")
+        for name in ("A1", "A2"):
+            self.assertEqual("completed", self.wait_end(work[name], 30)["status"])
+
+    def test_debians_adb_takes_the_bus_for_a_real_one(self):
+        self.bus.attach(1, "USB001")
+        self.bus.attach(2, "USB002")
+        self.bus.settle()
+        env = dict(usb_rig.environment(self.bus), HOME=self.scratch, ADB_LIBUSB="1",
+                   ANDROID_ADB_SERVER_PORT=str(rig.free_ports(1)))
+
+        def adb(*arguments):
+            return self.run_program("/usr/bin/adb", *arguments, env=env)[1].decode()
+        self.addCleanup(adb, "kill-server")
+        rig.wait_until(lambda: adb("devices").count("\tdevice") == 2, 20, "adb lists both phones")
+        self.assertEqual("hi\n", adb("-s", "USB002", "shell", "echo", "hi"))
