@@ -5,7 +5,9 @@
 _Static_assert(BOARD_ITEMS >= BOARD_PROCESSES, "every process may have an item");
 _Static_assert(BOARD_ITEMS_PER_REQUEST <= BOARD_ITEMS, "a fan-out fits the item table");
 _Static_assert(BOARD_ATTEMPTS >= 2 * BOARD_ITEMS, "an item keeps its first and its last attempt");
-_Static_assert(BOARD_ATTEMPTS < 0x10000000, "a slot's index has 28 bits");
+_Static_assert(BOARD_ATTEMPTS <= 0x80000, "a slot's index has 19 bits");
+_Static_assert(BOARD_ITEMS <= 0x80000, "a slot's index has 19 bits");
+_Static_assert(BOARD_KEYS <= 0x80000, "a slot's index has 19 bits");
 _Static_assert(BOARD_FRAME_BYTES <= BOARD_BLOCK_BYTES / 2, "a frame is at most half a block");
 _Static_assert(BOARD_FRAME_BYTES % BOARD_PROGRAM_BYTES == 0, "a frame is whole program units");
 _Static_assert(BOARD_BLOCK_BYTES % BOARD_PROGRAM_BYTES == 0, "a block is whole program units");

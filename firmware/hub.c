@@ -79,6 +79,7 @@ static void lay_out_store(struct carver *carver, const struct board *board,
         .order = carve(carver, board->block_count, sizeof(uint32_t)),
         .group_buffer = carve(carver, board->frame_bytes, 1),
         .copy_buffer = carve(carver, board->frame_bytes, 1),
+        .group_bytes = board->frame_bytes,
         .frame_bytes = board->frame_bytes,
     };
     memcpy(store->slot_counts, counts, sizeof counts);

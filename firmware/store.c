@@ -6,21 +6,23 @@
 
 void store_init(struct store *store, struct hal_flash *flash, const struct store_memory *memory) {
     *store = (struct store){.flash = flash, .memory = *memory};
-    uint32_t align = store_padded(store, 1);
-    check(memory->frame_bytes % align == 0 && flash->block_bytes % align == 0);
+    check(memory->frame_bytes % flash->program_bytes == 0);
+    check(flash->block_bytes % flash->program_bytes == 0);
     check(memory->frame_bytes <= flash->block_bytes / 2);
-    check(memory->frame_bytes >= 2 * STORE_HEADER_BYTES);
+    check(memory->frame_bytes >= 2 * STORE_HEADER_BYTES && memory->frame_bytes < 1 << 19);
+    check(memory->group_bytes > STORE_OPEN_BYTES);
     check(store_first_offset(store) + memory->frame_bytes <= flash->block_bytes);
     check((uint64_t)flash->block_bytes * flash->block_count < STORE_OPEN);
     check(flash->block_count > STORE_SPARE_BLOCKS + 1);
     uint32_t base = 0;
     for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        check(memory->slot_counts[kind] <= STORE_INDEX_MAX + 1);
         store->slot_base[kind] = base;
         base += memory->slot_counts[kind];
     }
-    check(base < 0x10000000u);
     store->newest = flash->block_count;
     store->block = flash->block_count;
+    store->cleaner.victim = flash->block_count;
 }
 
 uint32_t store_slot_count(const struct store *store) {
@@ -49,7 +51,8 @@ static struct store_block *block_at(struct store *store, uint32_t where) {
     return &store->memory.blocks[where / store->flash->block_bytes];
 }
 
-void store_place(struct store *store, struct store_slot *slot, uint32_t where, uint32_t bytes) {
+void store_place_slot(struct store *store, struct store_slot *slot, uint32_t where,
+                      uint32_t bytes) {
     if (slot->where != 0 && !is_open(slot->where)) {
         struct store_block *old = block_at(store, slot->where);
         check(old->live_bytes >= slot->bytes);
@@ -63,40 +66,84 @@ void store_place(struct store *store, struct store_slot *slot, uint32_t where, u
     slot->bytes = bytes;
 }
 
+void store_note_group(struct store *store, uint32_t block, uint64_t seq, uint64_t last,
+                      uint32_t bytes) {
+    struct store_block *of = &store->memory.blocks[block];
+    uint64_t first =
+        of->last_seq == 0 || seq < of->last_seq - of->seq_span ? seq : of->last_seq - of->seq_span;
+    of->last_seq = last > of->last_seq ? last : of->last_seq;
+    of->seq_span = (uint32_t)(of->last_seq - first);
+    of->group_bytes += bytes;
+}
+
 /* ---- the open group ---- */
 
+static void put_open(uint8_t *target, const struct store_open_head *head) {
+    const uint32_t words[6] = {(uint32_t)head->key.kind << 28 | head->key.index,
+                               head->previous,
+                               head->where,
+                               head->bytes,
+                               (uint32_t)head->replaced_seq,
+                               (uint32_t)(head->replaced_seq >> 32)};
+    memcpy(target, words, sizeof words);
+}
+
+struct store_open_head store_get_open(const struct store *store, uint32_t at) {
+    uint32_t words[6];
+    check(at <= store->open_bytes && store->open_bytes - at >= STORE_OPEN_BYTES);
+    memcpy(words, store->memory.group_buffer + at, sizeof words);
+    return (struct store_open_head){
+        .key = {(uint8_t)(words[0] >> 28), words[0] & 0x0fffffff},
+        .previous = words[1],
+        .where = words[2],
+        .bytes = words[3],
+        .replaced_seq = words[4] | (uint64_t)words[5] << 32,
+    };
+}
+
+/* The newest record of an object that the open group does not hold. */
+static uint64_t replaced_seq(const struct store *store, const struct store_slot *slot) {
+    return is_open(slot->where) ? store_get_open(store, slot->where & ~STORE_OPEN).replaced_seq
+                                : slot->seq;
+}
+
+static uint32_t least(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+
+static uint32_t frame_limit(const struct store *store) {
+    return store->memory.frame_bytes - STORE_MOVE_BYTES;
+}
+
 uint32_t store_room(const struct store *store) {
-    uint32_t used = store->open_records == 0 ? STORE_FRAME_BYTES : store->open_bytes;
-    uint32_t needed = used + STORE_RECORD_BYTES + STORE_TAIL_BYTES;
-    if (store->has_failed || needed >= store->memory.frame_bytes) {
+    uint32_t rest = store->memory.group_bytes - store->open_bytes;
+    if (store->has_failed || rest <= STORE_OPEN_BYTES) {
         return 0;
     }
-    uint32_t room = store->memory.frame_bytes - needed;
-    return room < UINT16_MAX ? room : UINT16_MAX;
+    uint32_t of_frame = frame_limit(store) - STORE_FRAME_BYTES - STORE_RECORD_BYTES;
+    return least(least(rest - STORE_OPEN_BYTES, of_frame), UINT16_MAX);
 }
 
 uint64_t store_append(struct store *store, struct store_key key, const struct store_key *previous,
                       struct bytes body) {
     check(body.size > 0);
     check(body.size <= store_room(store));
-    if (store->open_records == 0) {
-        store->open_bytes = STORE_FRAME_BYTES;
-    }
     uint8_t *target = store->memory.group_buffer + store->open_bytes;
-    struct store_record_head head = {
+    const struct store_open_head open = {
+        .replaced_seq = replaced_seq(store, store_slot_of(store, key)),
         .key = key,
         .previous = previous == NULL ? 0 : store_slot_of(store, *previous)->where,
-        .body_bytes = (uint32_t)body.size,
+        .bytes = (uint32_t)body.size,
     };
-    memcpy(target + STORE_RECORD_BYTES, body.data, body.size);
-    store_put_record(target, &head, 0, 0);
+    const struct store_record_head head = {.previous = open.previous, .body_bytes = open.bytes};
+    put_open(target, &open);
+    memcpy(target + STORE_OPEN_BYTES, body.data, body.size);
 
-    uint32_t bytes = STORE_RECORD_BYTES + (uint32_t)body.size;
     struct store_slot *slot = store_slot_of(store, key);
-    store_place(store, slot, STORE_OPEN | store->open_bytes, bytes);
+    store_place_slot(store, slot, STORE_OPEN | store->open_bytes, store_record_cost(&head));
     store->head_seq += 1;
     slot->seq = store->head_seq;
-    store->open_bytes += bytes;
+    store->open_bytes += STORE_OPEN_BYTES + open.bytes;
     store->open_records += 1;
     store->stats.bytes_appended += body.size;
     return slot->seq;
@@ -104,138 +151,182 @@ uint64_t store_append(struct store *store, struct store_key key, const struct st
 
 void store_release(struct store *store, struct store_key key) {
     struct store_slot *slot = store_slot_of(store, key);
-    store_place(store, slot, 0, 0);
+    store_place_slot(store, slot, 0, 0);
     slot->seq = 0;
+    store->cleaner.lap_end = store->block_sequence;
 }
 
 /* ---- writing ---- */
 
-static void seal_record(struct store *store, uint32_t at, uint32_t from, uint32_t start,
-                        uint32_t salt) {
-    uint8_t *record = store->memory.group_buffer + at;
-    struct store_record_head head;
-    store_get_record_head(record, &head);
-    if (head.previous - from < store->open_bytes) {
-        head.previous = start + (head.previous - from);
-    }
-    store_put_record(record, &head, salt, store->offset + at);
-    struct store_slot *slot = store_slot_of(store, head.key);
-    if (slot->where == from + at) {
-        store_place(store, slot, start + at, slot->bytes);
-    }
+static uint32_t bytes_on_flash(const struct store_open_head *open) {
+    const struct store_record_head head = {.previous = open->previous};
+    return store_record_head_bytes(&head) + open->bytes;
 }
 
-/* Gives every record of the open group its place, its CRCs and its link, and hashes the chain.
- * `from` is where the records believe to be: in the buffer, or in a block that did not take them.
- * Returns the bytes of the whole frame. */
-static uint32_t seal_group(struct store *store, uint32_t from, uint8_t chain[STORE_CHAIN_BYTES]) {
-    uint8_t *buffer = store->memory.group_buffer;
-    uint32_t start = store->block * store->flash->block_bytes + store->offset;
-    uint32_t salt = store_salt(store, store->block);
+uint32_t store_cut_group(const struct store *store, uint32_t at, uint32_t limit) {
+    const struct store_frame last = {.is_last = true};
+    const struct store_frame middle = {.is_last = false};
+    uint32_t bytes = store_frame_head_bytes(&middle);
+    uint32_t before = at;
+    uint32_t next = at;
+    while (next < store->open_bytes) {
+        struct store_open_head open = store_get_open(store, next);
+        bytes += bytes_on_flash(&open);
+        if (bytes > limit) {
+            return next;
+        }
+        before = next;
+        next += STORE_OPEN_BYTES + open.bytes;
+    }
+    /* The frame that commits has a larger head. */
+    bytes += store_frame_head_bytes(&last) - store_frame_head_bytes(&middle);
+    return bytes > limit ? before : next;
+}
+
+/* Blocks that the open group needs beside the rest of the one that is open. */
+static uint32_t count_blocks(const struct store *store) {
+    uint32_t rest = store_rest(store);
+    uint32_t count = 0;
+    uint32_t at = 0;
+    while (at < store->open_bytes) {
+        uint32_t limit = least(rest, frame_limit(store));
+        uint32_t next = store_cut_group(store, at, limit);
+        count += next == at;
+        rest = next == at ? store_payload(store)
+                          : rest - least(rest, store_padded(store, limit)); /* at the most */
+        at = next;
+    }
+    return count;
+}
+
+static void hash_group(const struct store *store, uint8_t chain[STORE_CHAIN_BYTES]) {
     struct sha256 hash;
+    uint8_t digest[SHA256_BYTES];
     sha256_init(&hash);
     sha256_add(&hash, (struct bytes){store->head_chain, STORE_CHAIN_BYTES});
-    uint32_t at = STORE_FRAME_BYTES;
-    while (at < store->open_bytes) {
-        seal_record(store, at, from, start, salt);
-        struct store_record_head head;
-        store_get_record_head(buffer + at, &head);
-        sha256_add(&hash, (struct bytes){buffer + at + STORE_RECORD_BYTES, head.body_bytes});
-        at += STORE_RECORD_BYTES + head.body_bytes;
+    for (uint32_t at = 0; at < store->open_bytes;) {
+        uint32_t bytes = store_get_open(store, at).bytes;
+        sha256_add(&hash,
+                   (struct bytes){store->memory.group_buffer + at + STORE_OPEN_BYTES, bytes});
+        at += STORE_OPEN_BYTES + bytes;
     }
-    uint8_t digest[SHA256_BYTES];
     sha256_end(&hash, digest);
     memcpy(chain, digest, STORE_CHAIN_BYTES);
-    store_put_tail(buffer + at, chain, salt, store->offset + at);
-    struct store_frame frame = {
-        .bytes = at + STORE_TAIL_BYTES - STORE_FRAME_BYTES,
-        .type = STORE_FRAME_GROUP,
-        .seq_low = (uint16_t)(store->committed_seq + 1),
-    };
-    store_put_frame(buffer, &frame, salt, store->offset);
-    return at + STORE_TAIL_BYTES;
 }
 
-static bool is_low(const struct store *store) {
-    return store->free_count + store->leaving_count <= STORE_CLEANER_BLOCKS;
-}
-
-/* The last free blocks are the cleaner's; those that it has emptied come back with this commit. */
-static enum status make_room(struct store *store, bool is_last_resort) {
-    uint32_t bytes = store_padded(store, store->open_bytes + STORE_TAIL_BYTES);
-    if (store_rest(store) >= bytes) {
-        return STATUS_OK;
-    }
-    if (is_low(store) && !(is_last_resort && store->leaving_count > 0)) {
-        return STATUS_FULL;
-    }
-    return store_open_block(store, true);
-}
-
-enum status store_start_sync(struct store *store) {
-    enum status status = hal_flash_sync_start(store->flash);
-    store->has_failed = status != STATUS_OK;
-    store->is_syncing = status == STATUS_OK;
-    return status;
-}
-
-/* Programs the open group; a block that does not take it is left for another one. */
-static enum status program_group(struct store *store, bool is_last_resort) {
-    uint32_t from = STORE_OPEN;
-    enum status status = make_room(store, is_last_resort);
-    while (status == STATUS_OK) {
-        uint8_t chain[STORE_CHAIN_BYTES];
-        uint32_t start = store->block * store->flash->block_bytes + store->offset;
-        uint32_t bytes = seal_group(store, from, chain);
-        status = store_program_frame(store, store->memory.group_buffer, bytes);
-        if (status == STATUS_OK) {
-            memcpy(store->head_chain, chain, STORE_CHAIN_BYTES);
-            return STATUS_OK;
+/* Makes the frame of records `at` to `next` of the open group in the copy buffer, for the write
+ * position. Each record learns its place, as later ones of the group may lead back to it. */
+static void make_frame(struct store *store, uint32_t at, uint32_t next, struct store_frame *frame) {
+    uint8_t *target = store->memory.copy_buffer;
+    uint32_t start = store->block * store->flash->block_bytes + store->offset;
+    uint32_t salt = store_view(store, store->block, 0).salt;
+    frame->seq = store->placed_seq + 1;
+    frame->is_first = !store->is_dirty;
+    frame->is_last = next == store->open_bytes;
+    frame->records = store_frame_head_bytes(frame);
+    frame->end = frame->records;
+    while (at < next) {
+        struct store_open_head open = store_get_open(store, at);
+        struct store_record_head head = {
+            .key = open.key, .previous = open.previous, .body_bytes = open.bytes};
+        if (is_open(head.previous)) {
+            head.previous = store_get_open(store, head.previous & ~STORE_OPEN).where;
         }
-        from = start;
-        status = status == STATUS_WORN ? store_open_block(store, true) : status;
+        uint32_t head_bytes = store_record_head_bytes(&head);
+        memcpy(target + frame->end + head_bytes, store->memory.group_buffer + at + STORE_OPEN_BYTES,
+               open.bytes);
+        store_put_record(target + frame->end, &head, salt, store->offset + frame->end);
+        open.where = start + frame->end;
+        put_open(store->memory.group_buffer + at, &open);
+        frame->end += head_bytes + open.bytes;
+        at += STORE_OPEN_BYTES + open.bytes;
     }
-    store->has_failed = status != STATUS_FULL || from != STORE_OPEN;
-    return store->has_failed ? STATUS_IO : STATUS_FULL;
+    store_put_frame(target, frame, salt, store->offset);
 }
 
-/* True: the cleaner has gained a block, or is waiting for a sync. */
-static bool clean_for_commit(struct store *store, enum status *status) {
-    uint32_t before = store->free_count + store->leaving_count;
-    *status = store_clean(store);
-    bool has_gained = store->free_count + store->leaving_count > before;
-    if (*status == STATUS_OK) {
-        *status = store->is_syncing ? STATUS_AGAIN : STATUS_FULL;
+/* The records are on flash: those that are their objects' newest are now there. */
+static void place_records(struct store *store, uint32_t at, uint32_t next) {
+    while (at < next) {
+        struct store_open_head open = store_get_open(store, at);
+        struct store_slot *slot = store_slot_of(store, open.key);
+        if (slot->where == (STORE_OPEN | at)) {
+            store_place_slot(store, slot, open.where, slot->bytes);
+        }
+        store->placed_seq += 1;
+        at += STORE_OPEN_BYTES + open.bytes;
     }
-    return *status == STATUS_FULL && has_gained;
+}
+
+/* Programs the open group, frame by frame; a block that does not take one is left for another. */
+static enum status program_group(struct store *store) {
+    uint32_t at = 0;
+    struct store_frame frame = {.type = STORE_FRAME_GROUP};
+    hash_group(store, frame.chain);
+    while (at < store->open_bytes) {
+        uint32_t limit = least(store_rest(store), frame_limit(store));
+        uint32_t next = limit == 0 ? at : store_cut_group(store, at, limit);
+        uint32_t block = store->block;
+        enum status status = STATUS_OK;
+        if (next == at) {
+            status = store_open_block(store);
+        } else {
+            make_frame(store, at, next, &frame);
+            status = store_program_frames(store, frame.end);
+            if (status == STATUS_OK) {
+                place_records(store, at, next);
+                store_note_group(store, block, frame.seq, store->placed_seq, frame.end);
+                at = next;
+            }
+        }
+        if (status != STATUS_OK && status != STATUS_WORN) {
+            store->has_failed = true; /* what has been programmed of the group cannot be undone */
+            return STATUS_IO;
+        }
+    }
+    memcpy(store->head_chain, frame.chain, STORE_CHAIN_BYTES);
+    return STATUS_OK;
+}
+
+/* True: the cleaner has gained a block without a sync, and may do so again. */
+static bool clean_for_commit(struct store *store, enum status *status) {
+    uint32_t before = store->free_count;
+    *status = store_clean(store);
+    if (*status == STATUS_OK && store->is_syncing) {
+        *status = STATUS_AGAIN;
+    }
+    return *status == STATUS_OK && store->free_count > before;
 }
 
 enum status store_commit(struct store *store) {
+    enum status status = STATUS_OK;
     if (store->has_failed) {
         return STATUS_IO;
     }
     if (store->is_syncing || store->open_records == 0) {
         return STATUS_AGAIN;
     }
-    enum status status = STATUS_FULL;
-    while (is_low(store) && clean_for_commit(store, &status)) {
-    }
-    if (status != STATUS_FULL) {
-        return status;
-    }
-    status = program_group(store, false);
-    if (status == STATUS_FULL) {
-        status = program_group(store, true);
+    uint32_t blocks = count_blocks(store);
+    while ((store->cleaner.is_merge || store->is_mounted ||
+            store->free_count < blocks + STORE_SPARE_BLOCKS) &&
+           clean_for_commit(store, &status)) {
     }
     if (status != STATUS_OK) {
         return status;
     }
+    store->is_full = blocks > 0 && (store->free_count < blocks + STORE_SPARE_BLOCKS ||
+                                    store_count_erasable(store) < blocks);
+    if (store->is_full) {
+        return STATUS_FULL;
+    }
+    status = program_group(store);
+    if (status != STATUS_OK) {
+        return status;
+    }
     store->committed_seq = store->head_seq;
-    store->memory.blocks[store->block].last_seq = store->head_seq;
     store->open_records = 0;
     store->open_bytes = 0;
-    store->commit_count += 1;
     store->stats.groups += 1;
+    store->cleaner.lap_end = store->block_sequence;
     return store_start_sync(store);
 }
 
@@ -255,7 +346,11 @@ enum status store_poll(struct store *store) {
         store->has_failed = true;
         return status;
     }
+    store->is_dirty = false;
     store->durable_seq = store->committed_seq;
+    if (!store->cleaner.is_merge) {
+        store->oldest_known = store->oldest_written;
+    }
     store_free_left_blocks(store);
     return STATUS_OK;
 }
@@ -264,15 +359,14 @@ void store_acknowledge(struct store *store, uint64_t seq, const uint8_t chain[ST
     check(seq <= store->durable_seq);
     if (seq > store->acked_seq) {
         store->acked_seq = seq;
+        store->cleaner.lap_end = store->block_sequence;
         memcpy(store->acked_chain, chain, STORE_CHAIN_BYTES);
     }
 }
 
 bool store_admits(const struct store *store, uint64_t bytes_reserved, uint64_t bytes) {
-    uint64_t payload = store->flash->block_bytes - store_first_offset(store);
     uint64_t blocks = store->flash->block_count - STORE_SPARE_BLOCKS - store->stats.bad_blocks;
-    uint64_t limit = blocks * payload / 10 * 6;
+    uint64_t limit = blocks * store_payload(store) / 10 * 6;
     uint64_t wanted = store->live_bytes + bytes_reserved + bytes;
-    bool has_spare = store->free_count + store->leaving_count > STORE_CLEANER_BLOCKS;
-    return !store->has_failed && has_spare && wanted <= limit;
+    return !store->has_failed && !store->is_full && wanted <= limit;
 }

@@ -3,14 +3,14 @@
  *
  * A record is bytes for a slot (kind, index) and gets the next sequence number; what the bytes
  * mean is the owner's business. Records appended since the last commit form the open group: it
- * becomes one frame, visible as a whole or not at all, and is durable when store_poll() says so.
- * A record also carries the place of the record before it in its chain (a process's history).
+ * becomes one frame, or several where a block ends, visible as a whole or not at all, and is
+ * durable when store_poll() says so. A record also carries the place of the record before it in
+ * its chain (a process's history).
  *
  * The bits on flash are described in docs/store.md. A mount writes nothing; the first commit after
- * it takes a new block. The cleaner copies the newest records out of the oldest block, once
- * upstream has acknowledged its groups, then frees it: the blocks in use are one run of the log, so
- * a missing one is noticed, and wear is even. At most one frame is ever programmed between two
- * syncs: a damaged frame with a valid one behind it is rot, never a torn write.
+ * it takes a new block. The cleaner always takes the oldest block: it copies the newest records
+ * out of it, moves groups that upstream has not acknowledged as they are, and frees it. So the
+ * blocks in use are one run of the log, a missing one is noticed, and wear is even.
  *
  * Memory is the owner's: see struct store_memory. Nothing here allocates, waits or reads a clock.
  */
@@ -20,15 +20,15 @@
 #include "hal/flash.h"
 
 enum {
-    STORE_FORMAT = 1,
+    STORE_FORMAT = 2, /* of new blocks; a block of format 1 is read where the owner lends that */
     STORE_KINDS = 8,
+    STORE_INDEX_MAX = 0x7ffff, /* of a slot in its kind */
     STORE_ID_BYTES = 16,
     STORE_CHAIN_BYTES = 8,
     STORE_HEADER_BYTES = 128, /* of a block */
-    STORE_FRAME_BYTES = 8,    /* head of a frame */
-    STORE_RECORD_BYTES = 16,  /* head of a record in a group */
-    STORE_TAIL_BYTES = 12,    /* end of a group's frame: chain hash and its CRC */
-    STORE_ALIGN_BYTES = 16,   /* frames begin at multiples of this, or of the program unit */
+    STORE_FRAME_BYTES = 21,   /* head of a frame, at most */
+    STORE_RECORD_BYTES = 21,  /* head of a record on flash, at most */
+    STORE_OPEN_BYTES = 24,    /* head of a record in the open group */
     STORE_SPARE_BLOCKS = 3,   /* kept free for the cleaner */
 };
 
@@ -36,27 +36,32 @@ enum {
 struct store_slot {
     uint64_t seq;   /* 0: the object has no record */
     uint32_t where; /* of the record's head: byte offset on flash; STORE_OPEN: in the open group */
-    uint32_t bytes; /* of the record with its head */
+    uint32_t bytes; /* that it costs: as a copy, with its head */
 };
 
 enum store_block_state {
     STORE_BLOCK_FREE,
     STORE_BLOCK_USED,
-    STORE_BLOCK_LEAVING, /* copied out; free once what replaced it is durable */
+    STORE_BLOCK_LEAVING, /* emptied; free once the copies are durable */
     STORE_BLOCK_BAD,     /* failed to erase or program: never used again in this run */
 };
 
 struct store_block {
-    uint64_t sequence;   /* of this use of the block; 0: never used */
-    uint64_t last_seq;   /* highest sequence number of a group in it; 0: none */
-    uint32_t live_bytes; /* of newest records, heads included */
+    uint64_t last_seq;    /* highest sequence number of a group in it; 0: none */
+    uint32_t seq_span;    /* from the lowest to that one */
+    uint32_t group_bytes; /* of frames of groups, without padding */
+    uint32_t sequence;    /* of this use of the block; 0: never used, or nothing counts it */
+    uint32_t live_bytes;  /* of newest records, as copies */
     uint32_t erase_count;
-    uint32_t nonce;        /* of this use of the block: part of its salt */
-    uint32_t leave_commit; /* LEAVING: the commit that must be durable first */
-    uint32_t used_bytes;   /* where its frames end */
+    uint32_t salt;       /* of everything in it but its header */
+    uint32_t used_bytes; /* where its frames end */
     uint8_t state;
-    bool is_worn; /* failed to program: read and cleaned, but not used again in this run */
+    uint8_t format;
+    bool is_worn;     /* failed to program: read and cleaned, but not used again in this run */
+    bool is_replaced; /* its content stands in a newer block: it may be erased at any time */
 };
+
+struct store_older;
 
 /* What the owner lends for the life of the store; needs no values before. */
 struct store_memory {
@@ -64,9 +69,11 @@ struct store_memory {
     uint32_t slot_counts[STORE_KINDS]; /* slots of each kind, one after the other in `slots` */
     struct store_block *blocks;        /* one for each block of the flash */
     uint32_t *order;                   /* one for each block: scratch of the mount */
-    uint8_t *group_buffer;             /* frame_bytes */
+    uint8_t *group_buffer;             /* group_bytes: the open group */
     uint8_t *copy_buffer;              /* frame_bytes */
+    uint32_t group_bytes;              /* largest group; no multiple of anything */
     uint32_t frame_bytes; /* largest frame: whole program units, <= half a block, >= 256 */
+    const struct store_older *older; /* reads format 1 (&store_format_1), or NULL: FOREIGN */
 };
 
 struct store_stats {
@@ -80,6 +87,28 @@ struct store_stats {
     uint64_t erases;
     uint64_t groups;
     uint64_t records_copied;
+    uint64_t frames_moved; /* of groups that are not acknowledged */
+};
+
+/* A place in the log of groups, for whoever sends them on. */
+struct store_cursor {
+    uint32_t block_sequence; /* 0: find it again */
+    uint32_t block;
+    uint32_t offset;
+    uint64_t seq; /* last one read */
+};
+
+/* How far the cleaner is in the block that it empties. */
+struct store_cleaner {
+    uint32_t victim;    /* block_count: none */
+    uint32_t offset;    /* of the next frame; behind the last one: done with frames */
+    uint32_t at;        /* of the next record in it, or 0; then of the next slot */
+    uint64_t seq;       /* of that record */
+    uint64_t acked_seq; /* when it began: what a merge leaves out, its header knows */
+    bool is_merge;      /* it rewrites the newest block into a new one after a mount */
+    bool may_repeat;    /* first one after a mount: some groups may have been moved */
+    uint32_t lap_end; /* newest block when something last changed: cleaning newer ones is useless */
+    struct store_cursor moved; /* where such a group was found last */
 };
 
 struct store {
@@ -94,20 +123,24 @@ struct store {
     uint64_t suspect_seq; /* rot took records up to here that cannot be told: see store_read() */
     uint8_t head_chain[STORE_CHAIN_BYTES]; /* over every group up to the last commit */
     uint8_t acked_chain[STORE_CHAIN_BYTES];
-    uint64_t block_sequence; /* highest one ever given to a block */
-    uint64_t oldest_known;   /* oldest block in use, as the newest header says */
+    uint32_t block_sequence; /* highest one ever given to a block */
+    uint32_t oldest_known;   /* oldest block that a mount would still look for */
+    uint32_t oldest_written; /* as the newest header says, perhaps not durable */
     uint32_t newest;         /* block with the highest sequence in use; block_count: none */
     uint32_t block;          /* where frames go: newest, or block_count: none open */
     uint32_t offset;         /* next free byte in it */
     uint32_t free_count;
     uint32_t leaving_count;
     uint64_t live_bytes;
-    uint32_t clean_slot; /* the cleaner has looked at the slots before this one */
-    uint32_t open_bytes; /* of the group buffer, its frame's head included */
+    struct store_cleaner cleaner;
+    uint32_t open_bytes; /* of the group buffer */
     uint32_t open_records;
+    uint64_t placed_seq;    /* programmed, perhaps without the frame that commits */
     uint64_t committed_seq; /* programmed, perhaps not durable */
-    uint32_t commit_count;  /* groups programmed in this run */
     bool is_syncing;
+    bool is_dirty;   /* something was programmed since the last sync ended */
+    bool is_full;    /* the last commit found no room */
+    bool is_mounted; /* nothing was programmed since the mount */
     bool
         has_failed; /* a sync failed, or no block takes data: no more writes, nothing is believed */
     struct store_stats stats;
@@ -134,8 +167,8 @@ must_check enum status store_format(struct store *store, const uint8_t id[STORE_
                                     uint32_t epoch);
 
 /* Finds every newest record. The caller has synced the flash before, so that whatever is read is
- * durable. FOREIGN: another geometry, a newer format, or more objects than this board holds;
- * NOT_FOUND: no store here. Writes nothing; may be called again. */
+ * durable. FOREIGN: another geometry, a format that cannot be read, or more objects than this board
+ * holds; NOT_FOUND: no store here. Writes nothing; may be called again. */
 must_check enum status store_mount(struct store *store);
 
 /* Bytes that one more record may have, head not counted, in the open group; 0: none. */
@@ -152,8 +185,8 @@ void store_release(struct store *store, struct store_key key);
 
 /* Programs the open group and starts a sync. AGAIN: a sync is running (perhaps one that this call
  * has started for the cleaner; poll, then commit again), or nothing is open. FULL: no free block,
- * and nothing to clean before upstream acknowledges more; the group stays open. A block that does
- * not take the group is retired and another one used. IO: failed for good. */
+ * and too little garbage to clean before upstream acknowledges more; the group stays open. A block
+ * that does not take the group is retired and another one used. IO: failed for good. */
 must_check enum status store_commit(struct store *store);
 
 /* Ends the running sync: OK (durable_seq has moved, unless it was the cleaner's), AGAIN (running,
@@ -163,9 +196,10 @@ must_check enum status store_poll(struct store *store);
 /* Upstream has stored everything up to `seq`, a group's end, whose chain hash is `chain`. */
 void store_acknowledge(struct store *store, uint64_t seq, const uint8_t chain[STORE_CHAIN_BYTES]);
 
-/* When blocks run low and no sync is running: copies one frame of newest records out of the oldest
- * block, if all of its groups are acknowledged, and starts a sync. OK also when there was nothing
- * to do. IO: failed for good. */
+/* When blocks run low and no sync is running: takes at most one frame buffer of records out of the
+ * oldest block, and starts a sync. After a mount it first rewrites the newest block, if that is
+ * not full, so that starts in a row use no blocks up. OK also when there was nothing to do.
+ * IO: failed for good. */
 must_check enum status store_clean(struct store *store);
 
 /* True while a request that needs `bytes` of records fits beside what is live and reserved. */
@@ -177,29 +211,24 @@ bool store_admits(const struct store *store, uint64_t bytes_reserved, uint64_t b
 must_check enum status store_read(struct store *store, struct store_key key, uint8_t *buffer,
                                   uint32_t capacity, struct store_record *record);
 
-/* Reads the record at a place. CORRUPT: damaged, or no longer there. After its block was cleaned
- * another record may stand there: the caller compares key and contents. */
+/* Reads the record at a place; the buffer holds its body. CORRUPT: damaged, or no longer there.
+ * After its block was cleaned another record may stand there: the caller compares key and
+ * contents. */
 must_check enum status store_read_at(struct store *store, uint32_t where, uint8_t *buffer,
                                      uint32_t capacity, struct store_record *record);
 
 const struct store_slot *store_slot(const struct store *store, struct store_key key);
 
-/* A place in the log of groups, for whoever sends them on. */
-struct store_cursor {
-    uint64_t block_sequence; /* 0: find it again */
-    uint32_t offset;
-    uint64_t seq; /* last one read */
-};
-
 struct store_group {
     uint64_t first_seq;
     uint32_t record_count;
-    struct bytes records; /* heads and bodies, as store_group_next() walks them */
+    struct bytes records; /* as store_group_next() walks them */
     uint8_t chain[STORE_CHAIN_BYTES];
 };
 
-/* Reads the first durable group behind the cursor. OK, AGAIN (there is none yet), TOO_LARGE (the
- * buffer is smaller than the group), CORRUPT or IO. Moves the cursor only on OK. */
+/* Reads the first durable group behind the cursor, wherever the cleaner has moved it. OK, AGAIN
+ * (there is none yet), TOO_LARGE (the buffer is smaller than the group on flash), CORRUPT (it is
+ * damaged, or no longer there) or IO. Moves the cursor only on OK. */
 must_check enum status store_next_group(struct store *store, struct store_cursor *cursor,
                                         uint8_t *buffer, uint32_t capacity,
                                         struct store_group *group);

@@ -6,22 +6,32 @@
 
 static const uint8_t magic[4] = {'H', 'U', 'B', 'D'};
 
-static void put_le(uint8_t *target, uint64_t value, size_t size) {
+enum {
+    HEAD_CRC_AT = 5,
+    RECORD_HEAD = 11,   /* of a record: key and flags 3, size 2, half a CRC 2, CRC 4 */
+    IS_FIRST = 1 << 19, /* beside size and type of a frame */
+    IS_LAST = 1 << 20,
+    IS_FOLLOWED = 1 << 21,
+    HAS_PREVIOUS = 1 << 22, /* beside index and kind of a record's key */
+    HAS_SEQ = 1 << 23,
+};
+
+void store_put_le(uint8_t *target, uint64_t value, size_t size) {
     for (size_t i = 0; i < size; i++) {
         target[i] = (uint8_t)(value >> (8 * i));
     }
 }
 
-static uint64_t get_le(const uint8_t *source, size_t size) {
+uint64_t store_get_le(const uint8_t *source, size_t size) {
     uint64_t value = 0;
-    for (size_t i = 0; i < size; i++) {
-        value |= (uint64_t)source[i] << (8 * i);
+    for (size_t i = size; i > 0; i--) {
+        value = value << 8 | source[i - 1];
     }
     return value;
 }
 
 static uint32_t get_u32(const uint8_t *source) {
-    return (uint32_t)get_le(source, 4);
+    return (uint32_t)store_get_le(source, 4);
 }
 
 /* ---- block headers ---- */
@@ -29,26 +39,37 @@ static uint32_t get_u32(const uint8_t *source) {
 void store_put_header(uint8_t target[STORE_HEADER_BYTES], const struct store_header *header) {
     memset(target, 0, STORE_HEADER_BYTES);
     memcpy(target, magic, 4);
-    put_le(target + 4, STORE_FORMAT, 2);
-    put_le(target + 6, STORE_HEADER_BYTES, 2);
+    store_put_le(target + 4, STORE_FORMAT, 2);
+    store_put_le(target + 6, STORE_HEADER_BYTES, 2);
     memcpy(target + 8, header->id, STORE_ID_BYTES);
-    put_le(target + 24, header->epoch, 4);
-    put_le(target + 28, header->block_bytes, 4);
-    put_le(target + 32, header->block_count, 4);
-    put_le(target + 36, header->program_bytes, 4);
-    put_le(target + 40, header->block, 4);
-    put_le(target + 44, header->erase_count, 4);
-    put_le(target + 48, header->sequence, 8);
-    put_le(target + 56, header->oldest_sequence, 8);
-    put_le(target + 64, header->previous_sequence, 8);
-    put_le(target + 72, header->previous_end, 4);
-    put_le(target + 76, header->nonce, 4);
-    put_le(target + 80, header->next_seq, 8);
+    store_put_le(target + 24, header->epoch, 4);
+    store_put_le(target + 28, header->block_bytes, 4);
+    store_put_le(target + 32, header->block_count, 4);
+    store_put_le(target + 36, header->program_bytes, 4);
+    store_put_le(target + 40, header->block, 4);
+    store_put_le(target + 44, header->erase_count, 4);
+    store_put_le(target + 48, header->sequence, 8);
+    store_put_le(target + 56, header->oldest_sequence, 8);
+    store_put_le(target + 64, header->previous_sequence, 8);
+    store_put_le(target + 72, header->previous_end, 4);
+    store_put_le(target + 76, header->nonce, 4);
+    store_put_le(target + 80, header->next_seq, 8);
     memcpy(target + 88, header->chain, STORE_CHAIN_BYTES);
-    put_le(target + 96, header->acked_seq, 8);
+    store_put_le(target + 96, header->acked_seq, 8);
     memcpy(target + 104, header->acked_chain, STORE_CHAIN_BYTES);
-    put_le(target + 112, header->suspect_seq, 8);
-    put_le(target + STORE_SEALED_BYTES, crc32c(0, (struct bytes){target, STORE_SEALED_BYTES}), 4);
+    store_put_le(target + 112, header->suspect_seq, 8);
+    target[120] = header->is_merge;
+    uint32_t crc = crc32c(0, (struct bytes){target, STORE_SEALED_BYTES});
+    store_put_le(target + STORE_SEALED_BYTES, crc, 4);
+}
+
+/* Sequences of blocks are kept in 4 bytes: more than any flash lives to use. */
+static bool is_plausible(const uint8_t *source, const struct store_header *header) {
+    return (source[52] | source[60] | source[68]) == 0 && header->sequence > 0 &&
+           header->previous_sequence < header->sequence &&
+           header->oldest_sequence <= header->sequence && header->next_seq > 0 &&
+           header->next_seq <= STORE_SEQ_MAX && header->acked_seq < header->next_seq &&
+           header->suspect_seq < header->next_seq;
 }
 
 enum status store_get_header(const uint8_t source[STORE_HEADER_BYTES],
@@ -57,189 +78,254 @@ enum status store_get_header(const uint8_t source[STORE_HEADER_BYTES],
     if (memcmp(source, magic, 4) != 0 || get_u32(source + STORE_SEALED_BYTES) != crc) {
         return STATUS_MALFORMED;
     }
-    if (get_le(source + 4, 2) != STORE_FORMAT) {
+    uint32_t format = (uint32_t)store_get_le(source + 4, 2);
+    if (format == 0 || format > STORE_FORMAT) {
         return STATUS_FOREIGN;
     }
     struct store_header found = {
+        .format = (uint8_t)format,
+        .is_merge = source[120] != 0,
         .epoch = get_u32(source + 24),
         .block_bytes = get_u32(source + 28),
         .block_count = get_u32(source + 32),
         .program_bytes = get_u32(source + 36),
         .block = get_u32(source + 40),
         .erase_count = get_u32(source + 44),
-        .sequence = get_le(source + 48, 8),
-        .oldest_sequence = get_le(source + 56, 8),
-        .previous_sequence = get_le(source + 64, 8),
+        .sequence = get_u32(source + 48),
+        .oldest_sequence = get_u32(source + 56),
+        .previous_sequence = get_u32(source + 64),
         .previous_end = get_u32(source + 72),
         .nonce = get_u32(source + 76),
-        .next_seq = get_le(source + 80, 8),
-        .acked_seq = get_le(source + 96, 8),
-        .suspect_seq = get_le(source + 112, 8),
+        .next_seq = store_get_le(source + 80, 8),
+        .acked_seq = store_get_le(source + 96, 8),
+        .suspect_seq = store_get_le(source + 112, 8),
     };
     memcpy(found.id, source + 8, STORE_ID_BYTES);
     memcpy(found.chain, source + 88, STORE_CHAIN_BYTES);
     memcpy(found.acked_chain, source + 104, STORE_CHAIN_BYTES);
-    if (found.sequence == 0 || found.sequence > STORE_SEQ_MAX || found.next_seq == 0 ||
-        found.next_seq > STORE_SEQ_MAX || found.acked_seq >= found.next_seq ||
-        found.suspect_seq >= found.next_seq || found.previous_sequence >= found.sequence ||
-        found.oldest_sequence > found.sequence) {
+    if (!is_plausible(source, &found)) {
         return STATUS_MALFORMED;
     }
     *header = found;
     return STATUS_OK;
 }
 
-enum status store_read_header(const struct store *store, uint32_t block,
-                              struct store_header *header) {
-    uint8_t bytes[STORE_HEADER_BYTES];
-    enum status status =
-        hal_flash_read(store->flash, block * store->flash->block_bytes, bytes, sizeof bytes);
-    return status == STATUS_OK ? store_get_header(bytes, header) : status;
+uint32_t store_header_salt(const struct store_header *header) {
+    uint8_t use[12];
+    store_put_le(use, header->sequence, 8);
+    store_put_le(use + 8, header->nonce, 4);
+    uint32_t crc = crc32c(0, (struct bytes){header->id, STORE_ID_BYTES});
+    return crc32c(crc, (struct bytes){use, sizeof use});
+}
+
+/* ---- views ---- */
+
+uint32_t store_crc(const struct store_view *view, uint32_t size) {
+    uint8_t place[4];
+    store_put_le(place, view->offset, 4);
+    uint32_t crc = crc32c(view->salt, (struct bytes){place, sizeof place});
+    return crc32c(crc, (struct bytes){view->bytes, size});
+}
+
+static struct store_view view_behind(const struct store_view *view, uint32_t at) {
+    struct store_view behind = *view;
+    behind.bytes += at;
+    behind.size -= at;
+    behind.offset += at;
+    return behind;
+}
+
+static void put_half_crc(uint8_t *at, uint32_t size, uint32_t salt, uint32_t offset) {
+    struct store_view view = {.bytes = at, .offset = offset, .salt = salt};
+    store_put_le(at + size, store_crc(&view, size), 2);
+}
+
+static bool is_half_crc_good(const struct store_view *view, uint32_t size) {
+    return store_get_le(view->bytes + size, 2) == (store_crc(view, size) & 0xffff);
 }
 
 /* ---- frames ---- */
 
-uint32_t store_salt(const struct store *store, uint32_t block) {
-    uint8_t use[12];
-    put_le(use, store->memory.blocks[block].sequence, 8);
-    put_le(use + 8, store->memory.blocks[block].nonce, 4);
-    uint32_t crc = crc32c(0, (struct bytes){store->id, STORE_ID_BYTES});
-    return crc32c(crc, (struct bytes){use, sizeof use});
+static bool has_chain(const struct store_frame *frame) {
+    return frame->is_last && frame->type != STORE_FRAME_COPY;
 }
 
-/* Of `size` bytes at an offset of a block. */
-static uint32_t crc_at(uint32_t salt, uint32_t offset, const uint8_t *data, size_t size) {
-    uint8_t place[4];
-    put_le(place, offset, 4);
-    return crc32c(crc32c(salt, (struct bytes){place, 4}), (struct bytes){data, size});
+uint32_t store_frame_head_bytes(const struct store_frame *frame) {
+    uint32_t more = (frame->type == STORE_FRAME_MOVED ? 4 : 0) +
+                    (has_chain(frame) ? (uint32_t)STORE_CHAIN_BYTES : 0);
+    return STORE_SHORT_BYTES + more + (more > 0 ? 2 : 0);
 }
 
-void store_put_frame(uint8_t target[STORE_FRAME_BYTES], const struct store_frame *frame,
-                     uint32_t salt, uint32_t offset) {
-    put_le(target, frame->bytes, 3);
-    target[3] = frame->type;
-    put_le(target + 4, frame->seq_low, 2);
-    put_le(target + 6, crc_at(salt, offset, target, 6), 2);
+void store_put_frame(uint8_t *target, const struct store_frame *frame, uint32_t salt,
+                     uint32_t offset) {
+    uint32_t flags = (frame->is_first ? IS_FIRST : 0u) | (frame->is_last ? IS_LAST : 0u) |
+                     (frame->is_followed ? IS_FOLLOWED : 0u);
+    store_put_le(target, (frame->end - frame->records) | flags | (uint32_t)frame->type << 22, 3);
+    store_put_le(target + 3, frame->seq, 2);
+    put_half_crc(target, HEAD_CRC_AT, salt, offset);
+    uint32_t at = STORE_SHORT_BYTES;
+    if (frame->type == STORE_FRAME_MOVED) {
+        store_put_le(target + at, frame->seq >> 16, 4);
+        at += 4;
+    }
+    if (has_chain(frame)) {
+        memcpy(target + at, frame->chain, STORE_CHAIN_BYTES);
+        at += STORE_CHAIN_BYTES;
+    }
+    if (at > STORE_SHORT_BYTES) {
+        put_half_crc(target + STORE_SHORT_BYTES, at - STORE_SHORT_BYTES, salt,
+                     offset + STORE_SHORT_BYTES);
+    }
 }
 
-bool store_get_frame(const uint8_t source[STORE_FRAME_BYTES], struct store_frame *frame,
-                     uint32_t salt, uint32_t offset) {
+/* What stands behind the short head, if the view reaches so far. */
+static void get_rest_of_head(const struct store_view *view, struct store_frame *frame) {
+    if (frame->records == STORE_SHORT_BYTES) {
+        frame->is_sound = true;
+    }
+    if (frame->records == STORE_SHORT_BYTES || frame->records > view->size) {
+        return;
+    }
+    struct store_view rest = view_behind(view, STORE_SHORT_BYTES);
+    frame->is_sound = is_half_crc_good(&rest, frame->records - STORE_SHORT_BYTES - 2);
+    if (frame->type == STORE_FRAME_MOVED) {
+        frame->seq |= store_get_le(rest.bytes, 4) << 16;
+    }
+    if (has_chain(frame)) {
+        memcpy(frame->chain, view->bytes + frame->records - 2 - STORE_CHAIN_BYTES,
+               STORE_CHAIN_BYTES);
+    }
+}
+
+bool store_get_frame(const struct store_view *view, struct store_frame *frame) {
+    if (view->older != NULL) {
+        return view->older->get_frame(view, frame);
+    }
+    if (view->size < STORE_SHORT_BYTES) {
+        return false;
+    }
+    uint32_t word = (uint32_t)store_get_le(view->bytes, 3);
+    uint32_t size = word & (IS_FIRST - 1);
     *frame = (struct store_frame){
-        .bytes = (uint32_t)get_le(source, 3),
-        .type = source[3],
-        .seq_low = (uint16_t)get_le(source + 4, 2),
+        .type = (uint8_t)(word >> 22),
+        .is_first = (word & IS_FIRST) != 0,
+        .is_last = (word & IS_LAST) != 0,
+        .is_followed = (word & IS_FOLLOWED) != 0,
+        .seq = store_get_le(view->bytes + 3, 2),
     };
-    bool is_known = frame->type == STORE_FRAME_COPY ||
-                    (frame->type == STORE_FRAME_GROUP && frame->bytes >= STORE_TAIL_BYTES);
-    return is_known && get_le(source + 6, 2) == (crc_at(salt, offset, source, 6) & 0xffff);
+    if (frame->type > STORE_FRAME_COPY || (size == 0 && frame->type != STORE_FRAME_COPY) ||
+        !is_half_crc_good(view, HEAD_CRC_AT)) {
+        return false;
+    }
+    frame->records = store_frame_head_bytes(frame);
+    frame->end = frame->records + size;
+    frame->bytes = frame->end;
+    get_rest_of_head(view, frame);
+    return true;
 }
 
-void store_put_tail(uint8_t target[STORE_TAIL_BYTES], const uint8_t chain[STORE_CHAIN_BYTES],
-                    uint32_t salt, uint32_t offset) {
-    memcpy(target, chain, STORE_CHAIN_BYTES);
-    put_le(target + STORE_CHAIN_BYTES, crc_at(salt, offset, target, STORE_CHAIN_BYTES), 4);
+/* ---- records ---- */
+
+uint32_t store_record_head_bytes(const struct store_record_head *head) {
+    return RECORD_HEAD + (head->previous != 0 ? 4u : 0u) + (head->seq != 0 ? 6u : 0u);
 }
 
-bool store_is_tail_valid(const uint8_t source[STORE_TAIL_BYTES], uint32_t salt, uint32_t offset) {
-    return get_u32(source + STORE_CHAIN_BYTES) == crc_at(salt, offset, source, STORE_CHAIN_BYTES);
+uint32_t store_record_cost(const struct store_record_head *head) {
+    return RECORD_HEAD + (head->previous != 0 ? 4u : 0u) + 6 + head->body_bytes;
 }
-
-/* ---- records: key 4, previous 4, size 2, CRC of these 2, CRC of all 4, body ---- */
 
 void store_put_record(uint8_t *record, const struct store_record_head *head, uint32_t salt,
                       uint32_t offset) {
-    put_le(record, (uint32_t)head->key.kind << 28 | head->key.index, 4);
-    put_le(record + 4, head->previous, 4);
-    put_le(record + 8, head->body_bytes, 2);
-    uint32_t crc = crc_at(salt, offset, record, 10);
-    put_le(record + 10, crc, 2);
-    struct bytes body = {record + STORE_RECORD_BYTES, head->body_bytes};
-    put_le(record + 12, crc32c(crc, body), 4);
+    uint32_t at = 5;
+    uint32_t key = head->key.index | (uint32_t)head->key.kind << 19;
+    store_put_le(record + 3, head->body_bytes, 2);
+    if (head->previous != 0) {
+        key |= HAS_PREVIOUS;
+        store_put_le(record + at, head->previous, 4);
+        at += 4;
+    }
+    if (head->seq != 0) {
+        key |= HAS_SEQ;
+        store_put_le(record + at, head->seq, 6);
+        at += 6;
+    }
+    store_put_le(record, key, 3);
+    struct store_view view = {.bytes = record, .offset = offset, .salt = salt};
+    uint32_t crc = store_crc(&view, at);
+    store_put_le(record + at, crc, 2);
+    store_put_le(record + at + 2, crc32c(crc, (struct bytes){record + at + 6, head->body_bytes}),
+                 4);
 }
 
-void store_get_record_head(const uint8_t *record, struct store_record_head *head) {
-    uint32_t key = get_u32(record);
+bool store_get_record(const struct store_view *view, bool is_copy, struct store_record_head *head) {
+    if (view->older != NULL) {
+        return view->older->get_record(view, is_copy, head);
+    }
+    if (view->size < RECORD_HEAD) {
+        return false;
+    }
+    uint32_t key = (uint32_t)store_get_le(view->bytes, 3);
+    uint32_t at = 5;
     *head = (struct store_record_head){
-        .key = {.kind = (uint8_t)(key >> 28), .index = key & 0x0fffffffu},
-        .previous = get_u32(record + 4),
-        .body_bytes = (uint32_t)get_le(record + 8, 2),
+        .key = {.kind = key >> 19 & 7, .index = key & STORE_INDEX_MAX},
+        .body_bytes = (uint32_t)store_get_le(view->bytes + 3, 2),
     };
+    head->head_bytes =
+        RECORD_HEAD + ((key & HAS_PREVIOUS) != 0 ? 4u : 0u) + ((key & HAS_SEQ) != 0 ? 6u : 0u);
+    if (view->size < head->head_bytes) {
+        return false;
+    }
+    if ((key & HAS_PREVIOUS) != 0) {
+        head->previous = get_u32(view->bytes + at);
+        at += 4;
+    }
+    if ((key & HAS_SEQ) != 0) {
+        head->seq = store_get_le(view->bytes + at, 6);
+        at += 6;
+    }
+    head->crc = store_crc(view, at);
+    head->sum = get_u32(view->bytes + at + 2);
+    return store_get_le(view->bytes + at, 2) == (head->crc & 0xffff);
 }
 
-bool store_is_head_valid(const uint8_t *record, uint32_t salt, uint32_t offset) {
-    return get_le(record + 10, 2) == (crc_at(salt, offset, record, 10) & 0xffff);
-}
-
-bool store_is_record_valid(const uint8_t *record, uint32_t body_bytes, uint32_t salt,
-                           uint32_t offset) {
-    uint32_t crc = crc_at(salt, offset, record, 10);
-    struct bytes body = {record + STORE_RECORD_BYTES, body_bytes};
-    return get_le(record + 10, 2) == (crc & 0xffff) && get_u32(record + 12) == crc32c(crc, body);
-}
-
-void store_put_copy_seq(uint8_t target[STORE_COPY_BYTES], uint64_t seq, uint32_t salt,
-                        uint32_t offset) {
-    put_le(target, seq, 6);
-    put_le(target + 6, crc_at(salt, offset, target, 6), 2);
-}
-
-uint64_t store_get_copy_seq(const uint8_t source[STORE_COPY_BYTES], uint32_t salt,
-                            uint32_t offset) {
-    uint32_t crc = crc_at(salt, offset, source, 6) & 0xffff;
-    return get_le(source + 6, 2) == crc ? get_le(source, 6) : 0;
+bool store_is_body_intact(const struct store_record_head *head, const uint8_t *body) {
+    return crc32c(head->crc, (struct bytes){body, head->body_bytes}) == head->sum;
 }
 
 /* ---- walking ---- */
 
-void store_walk_init(struct store_walk *walk, const uint8_t *frame, const struct store_frame *head,
-                     uint32_t salt, uint32_t offset) {
-    bool is_copy = head->type == STORE_FRAME_COPY;
-    *walk = (struct store_walk){
-        .frame = frame,
-        .end = STORE_FRAME_BYTES + head->bytes - (is_copy ? 0 : STORE_TAIL_BYTES),
-        .offset = offset,
-        .salt = salt,
-        .at = STORE_FRAME_BYTES,
-        .is_copy = is_copy,
-    };
+void store_walk_init(struct store_walk *walk, const struct store_view *view,
+                     const struct store_frame *frame) {
+    *walk = (struct store_walk){.view = *view, .frame = frame, .at = frame->records};
 }
 
 bool store_walk_next(struct store_walk *walk) {
-    uint32_t lead = walk->is_copy ? STORE_COPY_BYTES : 0;
-    if (walk->at == walk->end || walk->is_broken) {
+    bool is_copy = walk->frame->type == STORE_FRAME_COPY;
+    if (walk->at == walk->frame->end || walk->is_broken) {
         return false;
     }
-    walk->is_broken = true;
-    if (walk->end - walk->at < lead + STORE_RECORD_BYTES) {
+    struct store_view view = view_behind(&walk->view, walk->at);
+    struct store_record_head *head = &walk->head;
+    view.size = walk->frame->end - walk->at;
+    walk->is_broken = !store_get_record(&view, is_copy, head) || (head->seq != 0) != is_copy ||
+                      head->lead_bytes + head->head_bytes + head->body_bytes > view.size;
+    if (walk->is_broken) {
         return false;
     }
-    const uint8_t *record = walk->frame + walk->at + lead;
-    uint32_t offset = walk->offset + walk->at;
-    uint64_t seq = walk->is_copy ? store_get_copy_seq(record - lead, walk->salt, offset) : 0;
-    bool is_valid = store_is_head_valid(record, walk->salt, offset + lead);
-    store_get_record_head(record, &walk->head);
-    uint32_t bytes = lead + STORE_RECORD_BYTES + walk->head.body_bytes;
-    if (!is_valid || (walk->is_copy && seq == 0) || walk->end - walk->at < bytes) {
-        return false;
-    }
-    walk->is_broken = false;
-    walk->head_at = walk->at + lead;
-    walk->copy_seq = seq;
-    walk->is_intact =
-        store_is_record_valid(record, walk->head.body_bytes, walk->salt, offset + lead);
-    walk->at += bytes;
+    walk->where = walk->at + head->lead_bytes;
+    walk->body = view.bytes + head->lead_bytes + head->head_bytes;
+    walk->is_intact = store_is_body_intact(head, walk->body);
+    walk->at = walk->where + head->head_bytes + head->body_bytes;
     return true;
 }
 
-bool store_is_frame_intact(const uint8_t *frame, const struct store_frame *head, uint32_t salt,
-                           uint32_t offset) {
+bool store_is_frame_intact(const struct store_view *view, const struct store_frame *frame) {
     struct store_walk walk;
-    store_walk_init(&walk, frame, head, salt, offset);
+    store_walk_init(&walk, view, frame);
     while (store_walk_next(&walk)) {
         if (!walk.is_intact) {
             return false;
         }
     }
-    return !walk.is_broken &&
-           (walk.is_copy || store_is_tail_valid(frame + walk.end, salt, offset + walk.end));
+    return !walk.is_broken && frame->is_sound;
 }

@@ -9,46 +9,41 @@
 
 #include "firmware/store.h"
 
-enum store_frame_type { STORE_FRAME_GROUP = 1, STORE_FRAME_COPY = 2 };
+enum store_frame_type {
+    STORE_FRAME_GROUP, /* of a group, where it was committed */
+    STORE_FRAME_MOVED, /* the same, where the cleaner has moved it */
+    STORE_FRAME_COPY,  /* newest records, each with its sequence number */
+};
 
 #define STORE_OPEN 0x80000000u /* marks a place in the open group's buffer */
 #define STORE_SEQ_MAX 0xffffffffffffu
-enum { STORE_COPY_BYTES = 8 };     /* in front of a copied record: its sequence number, a CRC */
-enum { STORE_SEALED_BYTES = 124 }; /* of a header, in front of its CRC */
-/* Free blocks that groups leave alone: two to copy a block into, one that a power loss in the
- * middle of that may cost, one that stays (see store_open_block). */
-enum { STORE_CLEANER_BLOCKS = 4 };
+enum {
+    STORE_SEALED_BYTES = 124, /* of a header, in front of its CRC */
+    STORE_HEAD_BYTES = 24,    /* enough to read any head of a frame or record */
+    STORE_SHORT_BYTES = 7,    /* head of a frame: size and flags 3, sequence 2, half a CRC 2 */
+    STORE_MOVE_BYTES = 6,     /* that a frame grows by when it is moved */
+};
 
 struct store_header {
     uint8_t id[STORE_ID_BYTES];
+    uint8_t format;
+    bool is_merge; /* it takes over all blocks between the previous one and itself */
     uint32_t epoch;
     uint32_t block_bytes;
     uint32_t block_count;
     uint32_t program_bytes;
     uint32_t block; /* its own number */
     uint32_t erase_count;
-    uint64_t sequence;
-    uint64_t oldest_sequence;         /* of the oldest block in use, this one included */
-    uint64_t previous_sequence;       /* of the block before it in the log; 0: it is the first */
+    uint32_t sequence;
+    uint32_t oldest_sequence;         /* of the oldest block in use, this one included */
+    uint32_t previous_sequence;       /* of the block before it in the log; 0: it is the first */
     uint32_t previous_end;            /* where that one's frames end */
     uint32_t nonce;                   /* CRC of what was in the block before: part of its salt */
     uint64_t next_seq;                /* of the first group record that may be in this block */
-    uint8_t chain[STORE_CHAIN_BYTES]; /* before that record */
+    uint8_t chain[STORE_CHAIN_BYTES]; /* before the group of that record */
     uint64_t acked_seq;
     uint8_t acked_chain[STORE_CHAIN_BYTES];
     uint64_t suspect_seq;
-};
-
-struct store_frame {
-    uint32_t bytes; /* behind the frame's head */
-    uint8_t type;
-    uint16_t seq_low; /* of the first record of a group; 0 in a copy */
-};
-
-struct store_record_head {
-    struct store_key key;
-    uint32_t previous;
-    uint32_t body_bytes; /* 0, in a copy: the newest record was lost to rot */
 };
 
 void store_put_header(uint8_t target[STORE_HEADER_BYTES], const struct store_header *header);
@@ -57,55 +52,129 @@ must_check enum status store_get_header(const uint8_t source[STORE_HEADER_BYTES]
                                         struct store_header *header);
 must_check enum status store_read_header(const struct store *store, uint32_t block,
                                          struct store_header *header);
+uint32_t store_header_salt(const struct store_header *header);
 
-/* Of everything in a block but its header. */
-uint32_t store_salt(const struct store *store, uint32_t block);
-void store_put_frame(uint8_t target[STORE_FRAME_BYTES], const struct store_frame *frame,
-                     uint32_t salt, uint32_t offset);
-/* False: no valid frame begins here. */
-bool store_get_frame(const uint8_t source[STORE_FRAME_BYTES], struct store_frame *frame,
-                     uint32_t salt, uint32_t offset);
+/* Bytes as they stand at a place of a block. */
+struct store_view {
+    const uint8_t *bytes;
+    uint32_t size;
+    uint32_t offset; /* in the block */
+    uint32_t salt;
+    const struct store_older *older; /* of a block of format 1; else NULL */
+};
 
+struct store_frame {
+    uint32_t bytes;   /* all of it, without padding */
+    uint32_t records; /* where they begin */
+    uint32_t end;     /* where they end */
+    uint64_t seq;     /* of the first record, of a GROUP the low 16 bits of it; of a COPY the low
+                       * 16 bits of the sequence of the oldest block in use */
+    uint8_t type;
+    bool is_first;    /* programmed after a sync: what stands before it was durable */
+    bool is_last;     /* GROUP, MOVED: commits its group; COPY: ends a merge */
+    bool is_followed; /* the next frame was programmed with it, and begins right behind it */
+    bool is_sound;    /* what follows is as it was written */
+    uint8_t chain[STORE_CHAIN_BYTES]; /* where is_last of a group */
+};
+
+struct store_record_head {
+    struct store_key key;
+    uint32_t previous;
+    uint64_t seq;        /* of a copy; else 0 */
+    uint32_t lead_bytes; /* in front of the head (format 1 only) */
+    uint32_t head_bytes;
+    uint32_t body_bytes; /* 0, in a copy: the newest record was lost to rot */
+    uint32_t crc;        /* of the head, to be continued over the body */
+    uint32_t sum;        /* that it must then be */
+};
+
+/* How blocks of an older format are read; see store_format1.h. */
+struct store_older {
+    uint8_t format;
+    uint32_t align_bytes;
+    bool (*get_frame)(const struct store_view *view, struct store_frame *frame);
+    bool (*get_record)(const struct store_view *view, bool is_copy, struct store_record_head *head);
+};
+
+/* CRC-32C of the first `size` bytes of a view, salted. */
+uint32_t store_crc(const struct store_view *view, uint32_t size);
+void store_put_le(uint8_t *target, uint64_t value, size_t size);
+uint64_t store_get_le(const uint8_t *source, size_t size);
+
+struct store_view store_view(const struct store *store, uint32_t block, uint32_t offset);
+
+/* Of the head that this frame needs. */
+uint32_t store_frame_head_bytes(const struct store_frame *frame);
+/* Writes the head, of store_frame_head_bytes(), in front of records of `end - records`. */
+void store_put_frame(uint8_t *target, const struct store_frame *frame, uint32_t salt,
+                     uint32_t offset);
+/* False: no valid frame begins here. The view may end behind the head, or hold the whole frame;
+ * only then is_sound tells everything. */
+bool store_get_frame(const struct store_view *view, struct store_frame *frame);
+
+uint32_t store_record_head_bytes(const struct store_record_head *head);
+/* What the record costs as a copy. */
+uint32_t store_record_cost(const struct store_record_head *head);
 /* Writes a record's head in front of its body, which is already there, with both CRCs. */
 void store_put_record(uint8_t *record, const struct store_record_head *head, uint32_t salt,
                       uint32_t offset);
-/* Reads a head without judging it. */
-void store_get_record_head(const uint8_t *record, struct store_record_head *head);
-bool store_is_head_valid(const uint8_t *record, uint32_t salt, uint32_t offset);
-bool store_is_record_valid(const uint8_t *record, uint32_t body_bytes, uint32_t salt,
-                           uint32_t offset);
-
-void store_put_copy_seq(uint8_t target[STORE_COPY_BYTES], uint64_t seq, uint32_t salt,
-                        uint32_t offset);
-/* 0: damaged. */
-uint64_t store_get_copy_seq(const uint8_t source[STORE_COPY_BYTES], uint32_t salt, uint32_t offset);
-
-void store_put_tail(uint8_t target[STORE_TAIL_BYTES], const uint8_t chain[STORE_CHAIN_BYTES],
-                    uint32_t salt, uint32_t offset);
-bool store_is_tail_valid(const uint8_t source[STORE_TAIL_BYTES], uint32_t salt, uint32_t offset);
+/* False: no valid record's head begins here. */
+bool store_get_record(const struct store_view *view, bool is_copy, struct store_record_head *head);
+bool store_is_body_intact(const struct store_record_head *head, const uint8_t *body);
 
 /* Walks the records of a frame that was read whole. */
 struct store_walk {
-    const uint8_t *frame;
-    uint32_t end;    /* of the records, counted from the frame's head */
-    uint32_t offset; /* of the frame's head in its block */
-    uint32_t salt;
-    uint32_t at; /* of the next record */
-    bool is_copy;
+    struct store_view view; /* of the frame */
+    const struct store_frame *frame;
+    uint32_t at;    /* of the next record */
     bool is_broken; /* it cannot be told where the next record begins */
     /* the record that was found: */
-    uint32_t head_at;
-    uint64_t copy_seq;
+    uint32_t where; /* of its head, in the frame */
     struct store_record_head head;
+    const uint8_t *body;
     bool is_intact; /* false: its key can be trusted, its body cannot */
 };
 
-void store_walk_init(struct store_walk *walk, const uint8_t *frame, const struct store_frame *head,
-                     uint32_t salt, uint32_t offset);
+void store_walk_init(struct store_walk *walk, const struct store_view *view,
+                     const struct store_frame *frame);
 bool store_walk_next(struct store_walk *walk); /* false: there is none, or it is broken */
 /* Everything in the frame is as it was written. */
-bool store_is_frame_intact(const uint8_t *frame, const struct store_frame *head, uint32_t salt,
-                           uint32_t offset);
+bool store_is_frame_intact(const struct store_view *view, const struct store_frame *frame);
+
+/* ---- the open group: heads of its own, so that it can be programmed anywhere, and again ---- */
+
+struct store_open_head {
+    uint64_t replaced_seq; /* of the object's newest record before this group; 0: none */
+    struct store_key key;
+    uint32_t previous; /* a place on flash, or STORE_OPEN and one in this group */
+    uint32_t where;    /* on flash, once programmed; until then 0 */
+    uint32_t bytes;    /* of the body */
+};
+
+struct store_open_head store_get_open(const struct store *store, uint32_t at);
+
+/* ---- reading pieces of a block ---- */
+
+/* Reads the head of the frame at a place. MALFORMED: there is none before `end`. */
+must_check enum status store_read_frame_head(const struct store *store, uint32_t block,
+                                             uint32_t offset, uint32_t end,
+                                             struct store_frame *frame);
+/* Reads a whole frame. MALFORMED; TOO_LARGE: the view's bytes are fewer. */
+struct store_place {
+    uint32_t block;
+    uint32_t offset;
+    uint32_t end; /* of what may be read in the block */
+};
+must_check enum status store_read_frame(const struct store *store, const struct store_place *place,
+                                        uint8_t *buffer, uint32_t capacity,
+                                        struct store_frame *frame);
+/* The whole number of a GROUP frame's first record, and what it is of other frames. */
+uint64_t store_frame_seq(const struct store *store, uint32_t block,
+                         const struct store_frame *frame);
+/* Finds the frame of a group whose first record is `seq`, from the cursor's place on, then
+ * anywhere but in `except`. NOT_FOUND; IO. */
+must_check enum status store_find_part(const struct store *store, uint64_t seq, uint32_t except,
+                                       struct store_cursor *cursor, struct store_frame *frame);
 
 /* ---- shared by append, mount and cleaner ---- */
 
@@ -113,20 +182,36 @@ struct store_slot *store_slot_of(struct store *store, struct store_key key);
 bool store_has_slot(const struct store *store, struct store_key key);
 uint32_t store_slot_count(const struct store *store);
 /* The object's newest record is now at `where`; live bytes move with it. */
-void store_place(struct store *store, struct store_slot *slot, uint32_t where, uint32_t bytes);
+void store_place_slot(struct store *store, struct store_slot *slot, uint32_t where, uint32_t bytes);
+/* Records `seq` to `last` of a group stand in the block, in a frame of `bytes`. */
+void store_note_group(struct store *store, uint32_t block, uint64_t seq, uint64_t last,
+                      uint32_t bytes);
 
 uint32_t store_padded(const struct store *store, uint32_t bytes);
+/* What frames of a block begin at multiples of; an older format has its own. */
+uint32_t store_align_of(const struct store *store, uint32_t block);
+/* Where the frame behind the one at `offset` begins. */
+uint32_t store_next_offset(const struct store *store, uint32_t block, uint32_t offset,
+                           const struct store_frame *frame);
 uint32_t store_first_offset(const struct store *store);
+uint32_t store_payload(const struct store *store); /* of a block */
 /* Bytes that are left at the write position; 0: no block is open. */
 uint32_t store_rest(const struct store *store);
-/* Opens the least worn free block; one that fails is retired and the next one tried. When it is the
- * open group that goes into it, what that group replaces is no longer counted as in use: a mount
- * ignores a header without a frame. FULL: none is free, or the last one must stay. */
-must_check enum status store_open_block(struct store *store, bool for_group);
-/* Programs a finished frame, padded, and moves the write position. WORN: the block did not take it
- * and is closed; finish the frame for another place and try again. */
-must_check enum status store_program_frame(struct store *store, uint8_t *frame, uint32_t bytes);
+/* True while free blocks are few enough to be worth cleaning for. */
+bool store_is_low(const struct store *store);
+/* Free blocks that may be erased now. */
+uint32_t store_count_erasable(const struct store *store);
+/* The oldest block in use. */
+uint32_t store_oldest_sequence(const struct store *store);
+/* Opens the least worn free block; one that fails is retired and the next one tried. FULL: none. */
+must_check enum status store_open_block(struct store *store);
+/* Programs finished frames out of the copy buffer, padded, and moves the write position. WORN: the
+ * block did not take it and is closed; make the frames for another place and try again. */
+must_check enum status store_program_frames(struct store *store, uint32_t bytes);
 must_check enum status store_start_sync(struct store *store);
 void store_free_left_blocks(struct store *store);
+/* How many records, from `at` of the open group, one frame of at most `limit` bytes takes: where
+ * the next one begins. */
+uint32_t store_cut_group(const struct store *store, uint32_t at, uint32_t limit);
 
 #endif

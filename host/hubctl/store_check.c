@@ -13,19 +13,41 @@ enum { PROBLEM_BYTES = 200 };
 
 /* ---- the log ---- */
 
-/* The used block that the cursor is in or comes to next; block_count: none. */
-static uint32_t block_of(const struct store *store, const struct store_cursor *cursor) {
-    uint32_t best = store->flash->block_count;
+/* In a block, the first group behind `seq` where it was committed; groups that the cleaner has
+ * moved are found by their numbers. 0: none. */
+static uint64_t first_in_place(const struct store *store, uint32_t b, uint64_t seq) {
+    uint32_t end = store->memory.blocks[b].used_bytes;
+    uint32_t offset = store_first_offset(store);
+    while (offset < end) {
+        struct store_frame frame;
+        bool is_good = store_read_frame_head(store, b, offset, end, &frame) == STATUS_OK;
+        bool begins = is_good && frame.type == STORE_FRAME_GROUP && frame.is_first;
+        if (begins && store_frame_seq(store, b, &frame) > seq) {
+            return store_frame_seq(store, b, &frame);
+        }
+        uint32_t align = store_align_of(store, b);
+        offset =
+            is_good ? store_next_offset(store, b, offset, &frame) : (offset / align + 1) * align;
+    }
+    return 0;
+}
+
+/* Moves the cursor in front of the next group that is there. False: there is none. What upstream
+ * has not stored must be there, one group after the other. */
+static bool seek(const struct store *store, struct store_cursor *cursor) {
+    uint64_t best = cursor->seq < store->acked_seq ? store->acked_seq + 1 : UINT64_MAX;
     for (uint32_t b = 0; b < store->flash->block_count; b++) {
         const struct store_block *block = &store->memory.blocks[b];
-        bool fits = block->state == STORE_BLOCK_USED && block->sequence >= cursor->block_sequence &&
-                    block->last_seq > cursor->seq;
-        if (fits && (best == store->flash->block_count ||
-                     block->sequence < store->memory.blocks[best].sequence)) {
-            best = b;
+        if (block->state == STORE_BLOCK_USED && block->last_seq > cursor->seq) {
+            uint64_t seq = first_in_place(store, b, cursor->seq);
+            best = seq != 0 && seq < best ? seq : best;
         }
     }
-    return best;
+    if (best > store->durable_seq) {
+        return false;
+    }
+    *cursor = (struct store_cursor){.seq = best - 1};
+    return true;
 }
 
 static void tell_group(const struct store_walker *walker, const struct store_group *group) {
@@ -41,29 +63,26 @@ static void tell_group(const struct store_walker *walker, const struct store_gro
 void store_check_walk(struct store_file *file, const struct store_walker *walker) {
     struct store *store = &file->store;
     struct store_cursor cursor = {0};
-    for (;;) {
-        uint32_t block = block_of(store, &cursor);
-        if (block == store->flash->block_count) {
-            return;
-        }
-        bool is_inside = store->memory.blocks[block].sequence == cursor.block_sequence;
-        uint32_t offset = is_inside ? cursor.offset : store_first_offset(store);
+    while (cursor.seq < store->durable_seq) {
         struct store_group group;
-        enum status status = store_next_group(store, &cursor, store_file_frame_buffer(),
-                                              STORE_FILE_FRAME_BYTES, &group);
+        struct store_cursor at = cursor;
+        enum status status =
+            store_next_group(store, &at, store_file_frame_buffer(), STORE_FILE_FRAME_BYTES, &group);
         if (status == STATUS_OK) {
             if (walker->group != NULL) {
-                walker->group(walker->owner, &group, block, offset);
+                walker->group(walker->owner, &group);
             }
             tell_group(walker, &group);
+            cursor = at;
             continue;
         }
-        /* Nothing behind it can be told apart in this block: on with the next one. */
-        if (walker->lost != NULL) {
-            walker->lost(walker->owner, block, offset, status);
+        /* Acknowledged groups go with the cleaner; all others must be there. */
+        if ((status != STATUS_CORRUPT || cursor.seq >= store->acked_seq) && walker->lost != NULL) {
+            walker->lost(walker->owner, cursor.seq + 1, status);
         }
-        cursor = (struct store_cursor){.block_sequence = store->memory.blocks[block].sequence + 1,
-                                       .seq = store->memory.blocks[block].last_seq};
+        if (!seek(store, &cursor)) {
+            return;
+        }
     }
 }
 
@@ -99,8 +118,7 @@ static const char *name_of(enum status status) {
 }
 
 /* Every group carries the hash over the one before it and its own records. */
-static void judge_group(void *owner, const struct store_group *group, uint32_t block,
-                        uint32_t offset) {
+static void judge_group(void *owner, const struct store_group *group) {
     struct judge *judge = owner;
     struct bytes records = group->records;
     struct bytes body;
@@ -114,10 +132,9 @@ static void judge_group(void *owner, const struct store_group *group, uint32_t b
         }
         sha256_end(&hash, digest);
         if (memcmp(digest, group->chain, STORE_CHAIN_BYTES) != 0) {
-            problem(judge, "block %u, offset %u: the chain hash of group %" PRIu64 " is wrong",
-                    (unsigned)block, (unsigned)offset, group->first_seq);
+            problem(judge, "the chain hash of group %" PRIu64 " is wrong", group->first_seq);
         }
-    } else if (judge->next_seq != 0) {
+    } else if (judge->next_seq > judge->file->store.acked_seq) {
         problem(judge, "records %" PRIu64 " to %" PRIu64 " are missing", judge->next_seq,
                 group->first_seq - 1);
     }
@@ -127,11 +144,10 @@ static void judge_group(void *owner, const struct store_group *group, uint32_t b
     judge->walked->records += group->record_count;
 }
 
-static void judge_lost(void *owner, uint32_t block, uint32_t offset, enum status status) {
+static void judge_lost(void *owner, uint64_t seq, enum status status) {
     struct judge *judge = owner;
     judge->next_seq = 0;
-    problem(judge, "block %u, offset %u: the rest of the block's groups cannot be read: %s",
-            (unsigned)block, (unsigned)offset, name_of(status));
+    problem(judge, "the group of record %" PRIu64 " cannot be read: %s", seq, name_of(status));
 }
 
 static void judge_object(struct judge *judge, struct store_key key) {

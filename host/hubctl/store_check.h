@@ -20,8 +20,8 @@ void store_check(struct store_file *file, struct store_walked *walked, store_che
  * cannot be read. */
 struct store_walker {
     void (*record)(void *owner, uint64_t seq, struct bytes record);
-    void (*group)(void *owner, const struct store_group *group, uint32_t block, uint32_t offset);
-    void (*lost)(void *owner, uint32_t block, uint32_t offset, enum status status);
+    void (*group)(void *owner, const struct store_group *group);
+    void (*lost)(void *owner, uint64_t seq, enum status status);
     void *owner;
 };
 void store_check_walk(struct store_file *file, const struct store_walker *walker);

@@ -156,11 +156,8 @@ struct dump {
     uint64_t wrong;
 };
 
-static void find_first(void *owner, const struct store_group *group, uint32_t block,
-                       uint32_t offset) {
+static void find_first(void *owner, const struct store_group *group) {
     struct dump *dump = owner;
-    (void)block;
-    (void)offset;
     if (dump->first_seq == 0) {
         dump->first_seq = group->first_seq;
     }
@@ -171,12 +168,11 @@ static void dump_record(void *owner, uint64_t seq, struct bytes record) {
     dump->wrong += !record_text_print(seq, record, dump->form);
 }
 
-static void dump_lost(void *owner, uint32_t block, uint32_t offset, enum status status) {
+static void dump_lost(void *owner, uint64_t seq, enum status status) {
     struct dump *dump = owner;
     (void)status;
     dump->wrong += 1;
-    (void)command_fail(dump->line, 0, "block %u, offset %u: the rest of the block cannot be read",
-                       (unsigned)block, (unsigned)offset);
+    (void)command_fail(dump->line, 0, "the group of record %" PRIu64 " cannot be read", seq);
 }
 
 /* Newest records whose groups the cleaner has erased: they live on as copies. */
@@ -264,6 +260,7 @@ static enum status make_store(const char *path, struct flash_file_size size, uin
         .order = order,
         .group_buffer = store_file_frame_buffer(),
         .copy_buffer = store_file_record_buffer(),
+        .group_bytes = 65536,
         .frame_bytes = 65536,
     };
     check(size.block_count <= array_count(blocks));

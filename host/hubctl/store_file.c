@@ -1,6 +1,6 @@
 #include "host/hubctl/store_file.h"
 
-#include "firmware/store_frame.h"
+#include "firmware/store_format1.h"
 #include "protocol/record.h"
 
 #include <errno.h>
@@ -177,6 +177,8 @@ static enum status mount(struct store_file *file, const char *path, const struct
         .order = order,
         .group_buffer = group_buffer,
         .copy_buffer = copy_buffer,
+        .group_bytes = STORE_FILE_FRAME_BYTES,
+        .older = &store_format_1,
         .frame_bytes = board != NULL                   ? board->frame_bytes
                        : half < STORE_FILE_FRAME_BYTES ? half
                                                        : STORE_FILE_FRAME_BYTES,

@@ -1,6 +1,7 @@
 /* The store's file or flash device, and the core's tables, at the start of hubd. */
 #include "host/hubd/daemon.h"
 
+#include "firmware/store_format1.h"
 #include "hal/linux/random.h"
 #include "host/shared/log.h"
 #include "host/shared/status_text.h"
@@ -88,6 +89,7 @@ void daemon_prepare_tables(struct daemon *daemon, struct hal_flash *flash) {
         daemon_die(1, "board %s is larger than this program was built for", board->name);
     }
     hub_init(&daemon->hub, board, hub_memory, flash, seed);
+    daemon->hub.store.memory.older = &store_format_1; /* there are hubs with stores of format 1 */
 }
 
 static struct hal_flash *flash_of(struct daemon *daemon) {

@@ -32,6 +32,7 @@ static void lend(struct workload *workload, uint32_t frame_bytes) {
         .order = workload->order,
         .group_buffer = workload->group_buffer,
         .copy_buffer = workload->copy_buffer,
+        .group_bytes = frame_bytes,
         .frame_bytes = frame_bytes,
     };
 }

@@ -32,6 +32,7 @@ static void write_example(void) {
         .order = order,
         .group_buffer = buffers[0],
         .copy_buffer = buffers[1],
+        .group_bytes = FRAME,
         .frame_bytes = FRAME,
     };
     const uint8_t id[STORE_ID_BYTES + 1] = "an example store";

@@ -1,5 +1,6 @@
 #include "tests/firmware/store_rig.h"
 
+#include "firmware/store_format1.h"
 #include "protocol/sha256.h"
 
 #include <string.h>
@@ -232,7 +233,9 @@ static void lend_memory(struct rig *rig) {
         .order = rig->order,
         .group_buffer = rig->group_buffer,
         .copy_buffer = rig->copy_buffer,
+        .group_bytes = rig->geometry.frame_bytes,
         .frame_bytes = rig->geometry.frame_bytes,
+        .older = &store_format_1,
     };
     store_init(&rig->store, &rig->flash.base, &rig->memory);
 }

@@ -352,6 +352,7 @@ static void lend_memory(void) {
         .order = order,
         .group_buffer = group_buffer,
         .copy_buffer = copy_buffer,
+        .group_bytes = STORE_FRAME,
         .frame_bytes = STORE_FRAME,
     };
     store_init(&store, &flash.base, &memory);

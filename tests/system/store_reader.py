@@ -5,8 +5,8 @@ It shares no code with the store, so that the format is read by two independent 
 
 import struct
 
-HEADER, FRAME, RECORD, TAIL, COPY_LEAD, ALIGN = 128, 8, 16, 12, 8, 16
-GROUP, COPY = 1, 2
+HEADER, FRAME = 128, 7
+GROUP, MOVED, COPY = 0, 1, 2
 
 _TABLE = []
 for _byte in range(256):
@@ -44,6 +44,9 @@ class Block:
         self.next_seq = number(head, 80, 8)
         self.chain = head[88:96]
         self.acked = number(head, 96, 8)
+        self.format = number(head, 4, 2)
+        self.previous, self.previous_end = number(head, 64, 8), number(head, 72, 4)
+        self.is_merge = head[120] != 0 if len(head) > 120 else False
         self.is_good = head[:4] == b"HUBD" and number(head, 124, 4) == crc32c(0, head[:124])
         self.salt = crc32c(0, self.id + struct.pack("<Q", self.sequence) + self.nonce)
 
@@ -60,53 +63,114 @@ class Group:
         self.chain = chain
 
 
-def _bodies(block, frame, offset, end):
-    """The bodies of a group's frame; None when one is damaged."""
-    at = FRAME
+class Frame:
+    """The head of a frame, checked; None in `kind`: there is none."""
+
+    def __init__(self, data, block, offset):
+        view = data[block.start + offset:block.start + block.bytes]
+        word = number(view, 0, 3)
+        self.kind = None
+        self.is_first, self.is_last, self.is_followed = (bool(word >> bit & 1) for bit in (19, 20, 21))
+        kind = word >> 22
+        long_head = (4 if kind == MOVED else 0) + (8 if self.is_last and kind != COPY else 0)
+        self.head = FRAME + long_head + (2 if long_head else 0)
+        self.end = self.head + (word & 0x7FFFF)
+        if (len(view) < FRAME or kind > COPY or self.end > len(view) or (kind != COPY and self.end == self.head)
+                or number(view, 5, 2) != block.crc(offset, view[:5]) & 0xFFFF):
+            return
+        rest = view[FRAME:self.head]
+        if rest and number(rest, long_head, 2) != block.crc(offset + FRAME, rest[:-2]) & 0xFFFF:
+            return
+        self.seq = number(view, 3, 2) | (number(rest, 0, 4) << 16 if kind == MOVED else 0)
+        self.chain = bytes(rest[-10:-2]) if self.is_last and kind != COPY else None
+        self.bodies = _bodies(block, view[:self.end], offset, self.head)
+        self.kind = kind if self.bodies is not None else None
+        self.next = offset + self.end
+        if not self.is_followed:
+            self.next = (self.next + block.unit - 1) // block.unit * block.unit
+
+
+def _bodies(block, frame, offset, at):
+    """The bodies of a frame's records; None when one is damaged."""
     bodies = []
-    while at < end:
-        size = number(frame, at + 8, 2)
-        crc = block.crc(offset + at, frame[at:at + 10])
-        body = frame[at + RECORD:at + RECORD + size]
-        if (number(frame, at + 10, 2) != crc & 0xFFFF
-                or number(frame, at + 12, 4) != crc32c(crc, body)):
+    while at < len(frame):
+        key, size = number(frame, at, 3), number(frame, at + 3, 2)
+        head = 5 + (4 if key >> 22 & 1 else 0) + (6 if key >> 23 else 0)
+        crc = block.crc(offset + at, frame[at:at + head])
+        body = frame[at + head + 6:at + head + 6 + size]
+        if (number(frame, at + head, 2) != crc & 0xFFFF
+                or number(frame, at + head + 2, 4) != crc32c(crc, body)):
             return None
         bodies.append(bytes(body))
-        at += RECORD + size
+        at += head + 6 + size
     return bodies
 
 
-def _groups_of(data, block):
-    """The groups of one block, up to the first frame that is not valid."""
-    unit = max(block.unit, ALIGN)
-    padded = lambda size: (size + unit - 1) // unit * unit
-    offset, seq = padded(HEADER), block.next_seq
-    while offset + FRAME <= block.bytes:
-        head = data[block.start + offset:block.start + offset + FRAME]
-        size, kind = number(head, 0, 3), head[3]
-        if (kind not in (GROUP, COPY) or FRAME + size > block.bytes - offset
-                or number(head, 6, 2) != block.crc(offset, head[:6]) & 0xFFFF):
+def _frames_of(data, block, end):
+    """The frames of groups in one block, up to the first place without a valid one."""
+    offset = (HEADER + block.unit - 1) // block.unit * block.unit
+    seq = block.next_seq
+    while offset < end:
+        frame = Frame(data, block, offset)
+        if frame.kind is None:
             return
-        frame = data[block.start + offset:block.start + offset + FRAME + size]
-        if kind == GROUP:
-            end = FRAME + size - TAIL
-            chain = bytes(frame[end:end + 8])
-            bodies = _bodies(block, frame, offset, end)
-            if bodies is None or number(frame, end + 8, 4) != block.crc(offset + end, chain):
-                return
-            yield Group(seq, bodies, chain)
-            seq += len(bodies)
-        offset += padded(FRAME + size)
+        if frame.kind == GROUP:
+            frame.seq = seq + ((frame.seq - seq) & 0xFFFF)
+            seq = frame.seq + len(frame.bodies)
+        if frame.kind != COPY:
+            yield frame
+        offset = frame.next
+
+
+def _log(blocks):
+    """Each block in use with the end of its frames, oldest first: headers name the one before."""
+    by_sequence = {block.sequence: block for block in blocks}
+    block = max(blocks, key=lambda one: one.sequence)
+    oldest, end, log = block.oldest, block.bytes, []
+    while block is not None and block.sequence >= oldest:
+        log.insert(0, (block, end))
+        end, block = block.previous_end, by_sequence.get(block.previous)
+    return log
 
 
 def read_groups(path):
-    """(store id, epoch, groups in order) of every group that is still in the file."""
+    """(store id, epoch, groups in order): the groups up to the newest one without a gap.
+
+    Of groups that upstream has acknowledged some older ones may be there, but not those between.
+    A group is whole when its frames, wherever they stand, go on from one to the next up to its
+    last; where the cleaner has moved one, the frame it was made of may still be there too."""
     with open(path, "rb") as file:
         data = file.read()
     first = Block(data, 0)
     size = first.bytes if first.is_good else 131072
-    blocks = [Block(data, start) for start in range(0, len(data), size)]
-    blocks = sorted((b for b in blocks if b.is_good), key=lambda block: block.sequence)
-    blocks = [b for b in blocks if b.sequence >= blocks[-1].oldest]
-    groups = [group for block in blocks for group in _groups_of(data, block)]
-    return blocks[-1].id, blocks[-1].epoch, groups
+    blocks = [block for block in (Block(data, start) for start in range(0, len(data), size))
+              if block.is_good and block.format == 2]
+    newest = max(blocks, key=lambda block: block.sequence)
+    while len(blocks) > 1 and not _counts(data, newest):
+        blocks.remove(newest)
+        newest = max(blocks, key=lambda block: block.sequence)
+    frames = {frame.seq: frame for block, end in _log(blocks)
+              for frame in _frames_of(data, block, end)}
+    groups, begin = [], None
+    for seq in sorted(frames):
+        if begin is None or begin + len(bodies) != seq:
+            begin, bodies = seq, []
+        bodies = bodies + frames[seq].bodies
+        if frames[seq].is_last:
+            if groups and groups[-1].first_seq + len(groups[-1].bodies) != begin:
+                groups = []
+            groups.append(Group(begin, bodies, frames[seq].chain))
+            begin = None
+    assert not groups or groups[0].first_seq <= newest.acked + 1, "a gap in the hub's log"
+    return newest.id, newest.epoch, groups
+
+
+def _counts(data, block):
+    """Whether a newest block counts: it has a frame, and one that ends its merge."""
+    offset = (HEADER + block.unit - 1) // block.unit * block.unit
+    frame = Frame(data, block, offset)
+    while frame.kind is not None:
+        if not block.is_merge or frame.kind == GROUP or (frame.kind == COPY and frame.is_last):
+            return True
+        frame = Frame(data, block, frame.next)
+    return False
