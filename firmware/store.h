@@ -117,10 +117,11 @@ struct store {
     uint32_t slot_base[STORE_KINDS];
     uint8_t id[STORE_ID_BYTES];
     uint32_t epoch;
-    uint64_t head_seq;    /* last sequence number given */
-    uint64_t durable_seq; /* highest one that is durable */
-    uint64_t acked_seq;   /* highest one upstream has stored; all, when there is no upstream */
-    uint64_t suspect_seq; /* rot took records up to here that cannot be told: see store_read() */
+    uint64_t head_seq;      /* last sequence number given */
+    uint64_t durable_seq;   /* highest one that is durable */
+    uint64_t acked_seq;     /* highest one upstream has stored; all, when there is no upstream */
+    uint64_t acked_written; /* as the newest header says: what the cleaner may leave out */
+    uint64_t suspect_seq;   /* rot took records up to here that cannot be told: see store_read() */
     uint8_t head_chain[STORE_CHAIN_BYTES]; /* over every group up to the last commit */
     uint8_t acked_chain[STORE_CHAIN_BYTES];
     uint32_t block_sequence; /* highest one ever given to a block */

@@ -316,6 +316,7 @@ enum status store_open_block(struct store *store) {
         .format = STORE_FORMAT,
     };
     store->oldest_written = header.oldest_sequence;
+    store->acked_written = header.acked_seq;
     store->free_count -= 1;
     store->newest = b;
     store->block = b;

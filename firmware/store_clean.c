@@ -345,7 +345,7 @@ static void begin(struct store *store, uint32_t victim, bool is_merge) {
     cleaner->is_merge = is_merge;
     cleaner->offset = store_first_offset(store);
     cleaner->at = 0;
-    cleaner->acked_seq = store->acked_seq;
+    cleaner->acked_seq = store->acked_written;
     cleaner->moved = (struct store_cursor){0};
 }
 

@@ -359,6 +359,7 @@ static enum status choose_blocks(struct scan *scan) {
     }
     store->epoch = header.epoch;
     store->acked_seq = header.acked_seq;
+    store->acked_written = header.acked_seq;
     store->suspect_seq = header.suspect_seq;
     memcpy(store->acked_chain, header.acked_chain, STORE_CHAIN_BYTES);
     scan->first = scan->count;

@@ -70,6 +70,7 @@ static void lend(uint8_t options) {
         .order = order,
         .group_buffer = group_buffer,
         .copy_buffer = copy_buffer,
+        .group_bytes = FRAME_BYTES,
         .frame_bytes = FRAME_BYTES,
     };
     is_same_checksum = (options & SAME_CHECKSUM) != 0;
