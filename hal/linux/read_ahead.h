@@ -2,8 +2,9 @@
  *
  * A start reads hundreds of thousands of records, most of them close behind one read before: a
  * system call for each costs more than all the rest. Each window follows one stream; it grows from
- * a page as long as the stream goes on behind it, so that random reads stay cheap. Whoever writes
- * to the file drops the windows first. */
+ * a few pages as long as the stream goes on behind it, so that random reads stay cheap. Whoever
+ * writes to the file drops the windows first.
+ */
 #ifndef HAL_LINUX_READ_AHEAD_H
 #define HAL_LINUX_READ_AHEAD_H
 
@@ -11,7 +12,7 @@
 
 #include <sys/types.h>
 
-enum { READ_AHEAD_WINDOWS = 4, READ_AHEAD_MIN = 4096, READ_AHEAD_MAX = 32768 };
+enum { READ_AHEAD_WINDOWS = 4, READ_AHEAD_MIN = 16384, READ_AHEAD_MAX = 65536 };
 
 struct read_ahead_window {
     off_t start;

@@ -146,7 +146,7 @@ def full_hub():
     """(step, [ours, ms], [peer, ms], RSS in MiB of hubd, of beanstalkd), all with ITEMS waiting."""
     if not _full:
         with Bench() as bench:
-            hub = bench.add(Hubd, board="large", size="1GiB", phone_count=1).start()
+            hub = bench.add(Hubd, board="large", size="1GiB", phone_count=RUNS + 1).start()
             peer = bench.add(Beanstalkd).start()
             step = "claim" if hub.has_workers else "enqueue"
             for server in (hub, peer):
