@@ -106,6 +106,8 @@ $(OUT)/%.o: %.c Makefile | deps-run
 	@mkdir -p $(@D) && echo "CC $@"
 	@$(CC) $(CPPFLAGS) -MMD -MP $(CFLAGS) -c $< -o $@
 
+$(call obj,host/hubd/openapi.c): docs/openapi.json
+
 ## Delete everything that was built
 clean:
 	rm -rf build

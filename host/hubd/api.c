@@ -1,4 +1,5 @@
 #include "host/hubd/api_internal.h"
+#include "host/hubd/openapi.h"
 
 #include <string.h>
 
@@ -78,6 +79,10 @@ static void get_ready(const struct http_api_call *call) {
     }
 }
 
+static void get_openapi(const struct http_api_call *call) {
+    http_respond(call->connection, 200, "application/json", openapi_text(), NULL);
+}
+
 static const struct http_api_endpoint endpoints[] = {
     {HTTP_METHOD_POST, TOKEN_SUBMIT, "/capability-requests/enqueue", api_enqueue},
     {HTTP_METHOD_POST, TOKEN_SUBMIT, "/maintenance/requests", api_maintenance},
@@ -110,6 +115,8 @@ static const struct http_api_endpoint endpoints[] = {
     {HTTP_METHOD_GET, TOKEN_READ, "/slots", api_get_slots},
     {HTTP_METHOD_GET, TOKEN_READ, "/capabilities", api_get_capabilities},
     {HTTP_METHOD_GET, TOKEN_READ, "/metrics", api_get_metrics},
+    {HTTP_METHOD_GET, TOKEN_READ, "/openapi.json", get_openapi},
+    {HTTP_METHOD_GET, TOKEN_READ, "/artifacts/*/*", api_get_artifact},
     {HTTP_METHOD_GET, 0, "/healthz", get_health},
     {HTTP_METHOD_GET, 0, "/readyz", get_ready},
 };
@@ -125,6 +132,7 @@ static void handle(void *owner, struct http_connection *connection,
 static void closed(void *owner, struct http_connection *connection) {
     struct api *api = owner;
     api_forget_stream(api, connection);
+    api_forget_download(api, connection);
     for (uint32_t i = 0; i < api->wait_count; i++) {
         if (api->waits[i].connection == connection) {
             api->waits[i].connection = NULL;
@@ -134,6 +142,7 @@ static void closed(void *owner, struct http_connection *connection) {
 
 static void drained(void *owner, struct http_connection *connection) {
     api_unblock_stream(owner, connection);
+    api_feed_download(owner, connection);
 }
 
 void api_init(struct api *api, const struct api_parts *parts, uint32_t stream_bytes) {
@@ -144,6 +153,7 @@ void api_init(struct api *api, const struct api_parts *parts, uint32_t stream_by
     api->uplink = parts->uplink;
     api->tokens = parts->tokens;
     api->notifier = parts->notifier;
+    api->artifacts = parts->artifacts;
     const struct http_config config = {
         .loop = parts->loop,
         .limits = {.connections = API_CONNECTIONS,

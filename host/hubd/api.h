@@ -6,6 +6,7 @@
 #define HOST_HUBD_API_H
 
 #include "host/hubd/adb_endpoint.h"
+#include "host/hubd/artifact.h"
 #include "host/hubd/executor.h"
 #include "host/hubd/notifier.h"
 #include "host/hubd/uplink.h"
@@ -17,8 +18,9 @@ enum {
     API_CONNECTIONS = 1100,
     API_BODY_BYTES = 65536,
     API_OUTPUT_BYTES = 131072,
-    API_STREAMS = 1024,
+    API_STREAMS = 1000,
     API_STREAM_MS = 25000,
+    API_DOWNLOADS = 16,
     API_TOKENS = 4096, /* of one JSON body */
 };
 
@@ -41,6 +43,12 @@ struct api_stream {
     bool is_blocked; /* the client does not take more for now */
 };
 
+/* An artifact on its way to a client. */
+struct api_download {
+    struct http_connection *connection; /* NULL: free */
+    int fd;
+};
+
 struct api {
     struct hub *hub;
     struct executor *executor;
@@ -49,11 +57,13 @@ struct api {
     const struct uplink *uplink;
     const struct token_table *tokens;
     struct notifier *notifier;
+    struct artifacts *artifacts;
     struct http_server server;
     struct api_wait waits[API_CONNECTIONS];
     uint32_t wait_count;
     struct api_stream streams[API_STREAMS];
     uint32_t stream_count;
+    struct api_download downloads[API_DOWNLOADS];
     uint64_t now_ms;
     uint64_t started_ms;
     bool is_ready;
@@ -70,6 +80,7 @@ struct api_parts {
     const struct uplink *uplink;
     const struct token_table *tokens;
     struct notifier *notifier;
+    struct artifacts *artifacts;
     struct loop *loop;
     void *memory; /* of the server: API_SERVER_BYTES, zeroed */
 };

@@ -71,6 +71,11 @@ void api_worker_batch(const struct http_api_call *call);
 void api_ingest(const struct http_api_call *call);
 void api_legacy_cancel(const struct http_api_call *call);
 
+/* Artifacts (api_artifacts.c). */
+void api_get_artifact(const struct http_api_call *call);
+void api_feed_download(struct api *api, const struct http_connection *connection);
+void api_forget_download(struct api *api, const struct http_connection *connection);
+
 /* Submission (api_submit.c). */
 void api_enqueue(const struct http_api_call *call);
 void api_maintenance(const struct http_api_call *call);

@@ -2,6 +2,7 @@
 #include "host/hubd/api_worker.h"
 
 #include "host/shared/config.h"
+#include "host/shared/job_result.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,44 +30,17 @@ static bool read_newest(struct hub *hub, uint32_t item, struct record_attempt *i
     return cbor_reader_done(&reader);
 }
 
-static void write_metrics(struct json_writer *writer, struct bytes result) {
-    jsmntok_t tokens[512];
-    struct json json;
-    struct json_error error;
-    unsigned metrics;
-    if (result.size > 0 &&
-        json_parse(&json, result, tokens, array_count(tokens), &error) == STATUS_OK &&
-        json_member(&json, 0, "metrics", &metrics) == STATUS_OK) {
-        json_write_raw(writer, "metrics", json_raw(&json, metrics));
-    } else {
-        json_write_raw(writer, "metrics", bytes_of("{}"));
-    }
-}
-
-static void write_result(struct json_writer *writer, const struct record_attempt *image) {
-    json_write_begin_object(writer, "result");
-    if (image->has_exit_code) {
-        json_write_int(writer, "exitCode", image->exit_code);
-    } else {
-        json_write_null(writer, "exitCode");
-    }
-    process_member_text(writer, "output", image->output);
-    process_member_text(writer, "error", image->message);
-    write_metrics(writer, image->result);
-    json_write_end_object(writer);
-}
-
 static void write_end(struct api *api, struct json_writer *writer, uint32_t item) {
     struct hub *hub = api->hub;
     const struct process_clock clock = api_clock(hub);
     struct record_attempt image = {0};
     uint8_t state = hub->items[item].image.state;
-    bool has_ended = read_newest(hub, item, &image) && image.outcome != RECORD_UNFINISHED;
+    bool has_ended = read_newest(hub, item, &image) && job_result_is_there(&image);
     bool is_terminal = item_is_terminal((enum record_item_state)state);
     process_time_write(writer, "completedAt", &clock,
                        is_terminal && has_ended ? &image.ended : &(struct record_time){0});
     if (has_ended) {
-        write_result(writer, &image);
+        job_result_write(writer, "result", &image);
     } else {
         json_write_null(writer, "result");
     }

@@ -91,12 +91,16 @@ void api_process_members(void *owner, struct json_writer *writer, uint32_t proce
     const struct hub *hub = api->hub;
     const struct hub_process *of = &hub->processes[process];
     struct source source = {api, process};
+    bool is_plain = of->end_seq == 0 && (of->image.flags & RECORD_CANCEL_REQUESTED) == 0 &&
+                    of->counts.by_state[RECORD_RUNNING] == 0;
+    const char *wait = is_plain ? hub_wait_name(hub_process_wait(hub, process)) : "";
     const struct process_view view = {
         .id = api_process_id(hub, of->number),
         .process = of->image,
         .counts = of->counts,
         .updated = of->updated,
         .revision = of->revision,
+        .status_detail = wait[0] == '\0' ? NULL : wait,
         .clock = api_clock(hub),
         .source = {.owner = &source,
                    .request = bring_request,
@@ -283,6 +287,7 @@ static void write_capability(const struct api *api, struct json_writer *writer, 
         }
     }
     json_write_end_array(writer);
+    json_write_string(writer, "runner", of->is_external ? "external" : "hub");
     json_write_bool(writer, "unattended", of->is_permitted && of->is_live_verified);
     json_write_uint(writer, "priority", of->priority);
     json_write_uint(writer, "attempts_max", of->attempts_max);

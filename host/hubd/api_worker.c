@@ -302,6 +302,20 @@ const char *worker_refusal(enum status status, const char **message) {
     return "illegal_transition";
 }
 
+/* The whole output of an attempt that has ended, as its artifact. */
+static void keep_output(struct api *api, const struct worker_update *update) {
+    const struct hub *hub = api->hub;
+    const struct hub_item *of = &hub->items[update->worker.item];
+    struct process_id id = api_process_id(hub, hub->processes[of->process].number);
+    char item[PROCESS_ID_SIZE];
+    struct artifact artifact;
+    id.item = of->number;
+    process_id_format(&id, item);
+    artifact_begin(&artifact, api->artifacts, item, of->image.attempt);
+    artifact_append(&artifact, update->whole_output);
+    artifact_end(&artifact);
+}
+
 /* ---- one item's endpoints ---- */
 
 static void handle_update(const struct http_api_call *call, enum worker_verb verb) {
@@ -318,6 +332,9 @@ static void handle_update(const struct http_api_call *call, enum worker_verb ver
         return;
     }
     enum status status = worker_apply(api, &update);
+    if (status == STATUS_OK) {
+        keep_output(api, &update);
+    }
     if (status == STATUS_AGAIN) {
         api_wait_again(call, hub_head_seq(api->hub));
     } else if (status != STATUS_OK) {
@@ -366,6 +383,7 @@ static void apply_one(const struct api_body *body, unsigned object, struct json_
     json_write_begin_object(writer, NULL);
     json_write_string(writer, "id", id);
     if (status == STATUS_OK) {
+        keep_output(api, &update);
         json_write_uint(writer, "status_code", 200);
         worker_write_job(api, writer, "job", update.worker.item);
     } else {

@@ -33,6 +33,7 @@ struct daemon {
     struct tls_config_pair api_tls;
     struct tls_config_pair callback_tls;
     struct callbacks callbacks;
+    struct artifacts artifacts;
     struct notifier notifier;
     struct http_tls api_acceptor;
     struct loop_source signals;

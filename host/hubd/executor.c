@@ -1,6 +1,7 @@
 #include "host/hubd/executor_internal.h"
 
 #include "host/shared/log.h"
+#include "host/shared/process_id.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -93,6 +94,7 @@ static void stop_operation(struct attempt *attempt) {
 /* ---- one action ---- */
 
 void executor_take_output(struct attempt *attempt, bool is_stderr, struct bytes data) {
+    artifact_append(&attempt->artifact, data);
     if (is_stderr) {
         size_t room = sizeof attempt->error - attempt->error_size;
         size_t size = data.size < room ? data.size : room;
@@ -221,6 +223,7 @@ static void begin_action(struct attempt *attempt) {
         .output = take_output, .ended = operation_ended, .owner = attempt};
     attempt->output_size = 0;
     attempt->error_size = 0;
+    artifact_begin_part(&attempt->artifact, action->name);
     attempt->deadline_ms = executor->now_ms + action->timeout_ms;
     attempt->step = ATTEMPT_ACTING;
     (void)!hub_attempt_progress(hub, attempt->start.phone, attempt->start.token, attempt->action,
@@ -305,15 +308,29 @@ static void report_end(struct attempt *attempt) {
                                          attempt->start.token, &attempt->end);
     if (status != STATUS_AGAIN) {
         attempt->step = ATTEMPT_IDLE;
+        artifact_end(&attempt->artifact);
     }
 }
 
 /* ---- attempts ---- */
 
+/* Named like its item and attempt, so that readers can find it. */
+static void begin_artifact(struct attempt *attempt) {
+    const struct hub *hub = attempt->executor->hub;
+    const struct hub_start *start = &attempt->start;
+    const struct bytes hub_id = {(const uint8_t *)hub->hub_id, strlen(hub->hub_id)};
+    struct process_id id = process_id_make(hub_id, hub->store.epoch, start->process);
+    char item[PROCESS_ID_SIZE];
+    id.item = start->item_number;
+    process_id_format(&id, item);
+    artifact_begin(&attempt->artifact, attempt->executor->artifacts, item, start->attempt);
+}
+
 static void begin_attempt(struct executor *executor, const struct hub_start *start) {
     struct attempt *attempt = &executor->attempts[start->phone];
     char wrong[ACTION_TEXT_BYTES];
     stop_operation(attempt);
+    artifact_end(&attempt->artifact);
     *attempt = (struct attempt){
         .executor = executor,
         .start = *start,
@@ -330,6 +347,7 @@ static void begin_attempt(struct executor *executor, const struct hub_start *sta
         return;
     }
     phone_link_fence(&attempt->line->link, start->token);
+    begin_artifact(attempt);
     if (action_select(attempt->list, executor_inputs(attempt), &attempt->selected, wrong) !=
         STATUS_OK) {
         attempt->selected = UINT32_MAX; /* refused at submission; the capability has changed */
@@ -368,6 +386,7 @@ static bool is_current(const struct attempt *attempt) {
 static void step_attempt(struct attempt *attempt, uint64_t now_ms) {
     if (!is_current(attempt)) {
         stop_operation(attempt);
+        artifact_end(&attempt->artifact);
         attempt->step = ATTEMPT_IDLE;
         return;
     }

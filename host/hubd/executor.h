@@ -8,6 +8,7 @@
 #define HOST_HUBD_EXECUTOR_H
 
 #include "host/hubd/action.h"
+#include "host/hubd/artifact.h"
 #include "host/hubd/phones.h"
 #include "host/hubd/run_container.h"
 
@@ -38,6 +39,7 @@ struct attempt {
     uint64_t deadline_ms;
     uint32_t output_size;
     uint32_t error_size;
+    struct artifact artifact; /* the whole output, as a file */
     struct findings findings;
     struct record_attempt end; /* ENDING: its texts are in the buffers below */
     char code[RECORD_ID_MAX];
@@ -54,6 +56,7 @@ struct executor {
     const struct action_list *lists; /* one for each capability */
     struct adb_host *adb;
     struct run_containers *containers;
+    struct artifacts *artifacts; /* NULL: whole outputs are not kept */
     uint64_t now_ms;
 };
 

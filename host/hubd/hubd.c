@@ -290,6 +290,16 @@ static void open_adb(struct daemon *daemon) {
     }
 }
 
+static void open_artifacts(struct daemon *daemon) {
+    const struct settings *settings = &daemon->settings;
+    const struct artifact_limits limits = {.file_bytes = settings->artifact_bytes,
+                                           .total_bytes = settings->artifact_total_bytes};
+    if (artifact_open(&daemon->artifacts, settings->artifact_dir, &limits) != STATUS_OK) {
+        daemon_die(1, "[artifacts] dir: %s: %s", settings->artifact_dir, strerror(errno));
+    }
+    daemon->executor.artifacts = &daemon->artifacts;
+}
+
 static void start(struct daemon *daemon) {
     struct config_error error;
     raise_descriptor_limit();
@@ -321,6 +331,7 @@ static void start(struct daemon *daemon) {
     executor_init(&daemon->executor, &daemon->hub, &daemon->phones, attempts,
                   daemon_action_lists());
     executor_set_containers(&daemon->executor, &daemon->adb, &daemon->containers);
+    open_artifacts(daemon);
     const char *url = daemon->settings.upstream_url;
     uplink_init(&daemon->uplink, &daemon->hub, &daemon->loop, url[0] == '\0' ? NULL : url,
                 &daemon->upstream_tls);
@@ -336,6 +347,7 @@ static void start(struct daemon *daemon) {
         .uplink = &daemon->uplink,
         .tokens = &daemon->tokens,
         .notifier = &daemon->notifier,
+        .artifacts = &daemon->artifacts,
         .loop = &daemon->loop,
         .memory = api_memory,
     };

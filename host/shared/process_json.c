@@ -1,10 +1,12 @@
 #include "host/shared/process_json.h"
 
+#include "host/shared/job_result.h"
 #include "host/shared/process_member.h"
 #include "host/shared/request_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* What a pass over the items finds. */
 struct summary {
@@ -92,6 +94,7 @@ static void write_item(struct json_writer *writer, const struct process_view *vi
     json_write_string(writer, "state", record_item_state_name(state));
     json_write_string(writer, "job_status", process_item_job_status(state));
     process_member_text(writer, "phone_id", item->phone);
+    process_member_text(writer, "worker", item->image.worker);
     json_write_uint(writer, "attempt", item->image.attempt);
     json_write_uint(writer, "attempts_counted", item->image.attempts_counted);
     process_member_big(writer, "lease_token", item->image.token);
@@ -123,8 +126,8 @@ static void write_partial_progress(struct json_writer *writer, const struct proc
 
 /* The newest attempt of each item that found anything; one item's stands alone, those of several
  * stand under their numbers. What an older attempt had written is taken back by the next one. */
-static void write_result(struct json_writer *writer, const struct process_view *view,
-                         const struct summary *summary) {
+static void write_results(struct json_writer *writer, const struct process_view *view,
+                          const struct summary *summary) {
     struct process_json_attempt attempt = {0};
     struct json_writer before = *writer;
     uint32_t item = 0;
@@ -134,7 +137,7 @@ static void write_result(struct json_writer *writer, const struct process_view *
     }
     for (uint32_t i = 0; view->source.attempt(view->source.owner, i, &attempt); i++) {
         char name[12] = "result";
-        if (attempt.image.result.size == 0) {
+        if (!job_result_is_there(&attempt.image)) {
             continue;
         }
         if (!is_alone) {
@@ -145,12 +148,25 @@ static void write_result(struct json_writer *writer, const struct process_view *
         }
         before = *writer;
         item = attempt.item;
-        json_write_raw(writer, name, attempt.image.result);
+        job_result_write(writer, name, &attempt.image);
     }
     if (!is_alone) {
         json_write_end_object(writer);
     } else if (item == 0) {
         json_write_raw(writer, "result", bytes_of("{}"));
+    }
+}
+
+/* The result, and once more as the summary of a process that is done. */
+static void write_result(struct json_writer *writer, const struct process_view *view,
+                         const struct summary *summary, enum process_status status) {
+    size_t start = writer->size + (writer->needs_comma ? 1 : 0) + strlen("\"result\":");
+    write_results(writer, view, summary);
+    if (status == PROCESS_DONE && !writer->is_full) {
+        const struct bytes result = {(const uint8_t *)writer->text + start, writer->size - start};
+        json_write_raw(writer, "summary", result);
+    } else {
+        json_write_null(writer, "summary");
     }
 }
 
@@ -216,6 +232,7 @@ static void write_errors(struct json_writer *writer, const struct process_view *
     struct process_json_attempt attempt = {0};
     struct record_time newest = {0};
     struct bytes error = {0};
+    char message[RECORD_TEXT_MAX + 1] = "";
     uint32_t written = 0;
     json_write_begin_array(writer, "errors");
     for (uint32_t i = 0; view->source.attempt(view->source.owner, i, &attempt); i++) {
@@ -227,6 +244,9 @@ static void write_errors(struct json_writer *writer, const struct process_view *
         written += 1;
         if (newest.boot == 0 || !process_time_is_before(&attempt.image.ended, &newest)) {
             newest = attempt.image.ended;
+            snprintf(message, sizeof message, "%.*s", (int)attempt.image.message.size,
+                     attempt.image.message.size > 0 ? (const char *)attempt.image.message.data
+                                                    : "");
             error = (struct bytes){(const uint8_t *)writer->text + start, writer->size - start};
         }
     }
@@ -234,16 +254,24 @@ static void write_errors(struct json_writer *writer, const struct process_view *
     json_write_uint(writer, "errors_dropped",
                     summary->counted > written ? summary->counted - written : 0);
     bool is_late = (view->process.flags & RECORD_PAST_DEADLINE) != 0;
+    enum record_category plain = summary->category;
     if (status == PROCESS_NO_TARGET) {
-        write_plain_error(writer, view,
-                          is_late ? RECORD_CATEGORY_DEADLINE : RECORD_CATEGORY_NO_TARGET, summary);
-    } else if (summary->category != RECORD_CATEGORY_NONE) {
-        write_plain_error(writer, view, summary->category, summary);
+        plain = is_late ? RECORD_CATEGORY_DEADLINE : RECORD_CATEGORY_NO_TARGET;
+    }
+    bool has_failed =
+        status == PROCESS_NO_TARGET || status == PROCESS_PARTIAL || status == PROCESS_DEAD_LETTER;
+    if (plain != RECORD_CATEGORY_NONE) {
+        snprintf(message, sizeof message, "%s", plain_message(plain));
+    }
+    if (plain != RECORD_CATEGORY_NONE) {
+        write_plain_error(writer, view, plain, summary);
     } else if (status == PROCESS_DONE || written == 0 || writer->is_full) {
         json_write_null(writer, "error");
     } else {
         json_write_raw(writer, "error", error);
     }
+    process_member_optional(writer, "error_message",
+                            has_failed && message[0] != '\0' ? message : NULL);
 }
 
 /* ---- the process ---- */
@@ -354,6 +382,6 @@ void process_json_members(struct json_writer *writer, const struct process_view 
     json_write_end_object(writer);
     write_partial_progress(writer, view, &summary);
     write_items(writer, view);
-    write_result(writer, view, &summary);
+    write_result(writer, view, &summary, status);
     write_errors(writer, view, &summary, status);
 }

@@ -137,8 +137,8 @@ static void writes_a_process_that_was_accepted(void **state) {
         "\"started_at\":null,\"first_device_at\":null,"
         "\"updated_at\":\"2023-11-14T22:13:20.009Z\"},"
         "\"linked_ids\":{\"queue_item_ids\":[],\"completed_queue_item_ids\":[]},"
-        "\"partial_progress\":{},\"items\":[],\"result\":{},\"errors\":[],\"errors_dropped\":0,"
-        "\"error\":null}");
+        "\"partial_progress\":{},\"items\":[],\"result\":{},\"summary\":null,\"errors\":[],"
+        "\"errors_dropped\":0,\"error\":null,\"error_message\":null}");
 }
 
 static void writes_a_process_that_retried_and_completed(void **state) {
@@ -167,17 +167,19 @@ static void writes_a_process_that_retried_and_completed(void **state) {
                      "\"progress_percent\":100,\"current_step\":null,\"attempts\":2");
     assert_has(json, "\"started_at\":\"2023-11-14T22:13:20.020Z\","
                      "\"first_device_at\":\"2023-11-14T22:13:20.021Z\"");
-    assert_has(json, "\"linked_ids\":{\"queue_item_ids\":[\"rack-3-1-17.1\"],"
-                     "\"completed_queue_item_ids\":[\"rack-3-1-17.1\"]},\"partial_progress\":{},"
-                     "\"items\":[{\"id\":\"rack-3-1-17.1\",\"state\":\"completed\","
-                     "\"job_status\":\"completed\",\"phone_id\":\"SIM001\",\"attempt\":2,"
-                     "\"attempts_counted\":1,\"lease_token\":\"1099511627779\",\"generation\":1,"
-                     "\"superseded\":false}],\"result\":{\"health\":\"good\"},"
-                     "\"errors\":[{\"category\":\"exit_code\",\"code\":\"exit_255\","
-                     "\"message\":\"it said \\\"no\\\"\",\"item_id\":\"rack-3-1-17.1\","
-                     "\"attempt\":1,\"action\":\"battery\",\"exit_code\":-1,\"phone\":\"SIM001\","
-                     "\"at\":\"2023-11-14T22:13:20.100Z\",\"output_tail\":\"tail\"}],"
-                     "\"errors_dropped\":0,\"error\":null}");
+    assert_has(
+        json,
+        "\"linked_ids\":{\"queue_item_ids\":[\"rack-3-1-17.1\"],"
+        "\"completed_queue_item_ids\":[\"rack-3-1-17.1\"]},\"partial_progress\":{},"
+        "\"items\":[{\"id\":\"rack-3-1-17.1\",\"state\":\"completed\","
+        "\"job_status\":\"completed\",\"phone_id\":\"SIM001\",\"worker\":null,\"attempt\":2,"
+        "\"attempts_counted\":1,\"lease_token\":\"1099511627779\",\"generation\":1,"
+        "\"superseded\":false}],\"result\":{\"health\":\"good\"},\"summary\":{\"health\":\"good\"},"
+        "\"errors\":[{\"category\":\"exit_code\",\"code\":\"exit_255\","
+        "\"message\":\"it said \\\"no\\\"\",\"item_id\":\"rack-3-1-17.1\","
+        "\"attempt\":1,\"action\":\"battery\",\"exit_code\":-1,\"phone\":\"SIM001\","
+        "\"at\":\"2023-11-14T22:13:20.100Z\",\"output_tail\":\"tail\"}],"
+        "\"errors_dropped\":0,\"error\":null,\"error_message\":null}");
 }
 
 static void shows_the_newest_failure_as_the_error(void **state) {
@@ -190,10 +192,11 @@ static void shows_the_newest_failure_as_the_error(void **state) {
     const char *json = write_process();
     assert_has(json, "\"status\":\"retrying\"");
     assert_has(json, "\"status_detail\":\"waiting to try again\"");
-    assert_has(json, "\"errors_dropped\":7,\"error\":{\"category\":\"none\",\"code\":\"last\","
-                     "\"message\":null,\"item_id\":\"rack-3-1-17.1\",\"attempt\":9,"
-                     "\"action\":null,\"exit_code\":null,\"phone\":null,"
-                     "\"at\":\"2023-11-14T22:13:20.300Z\",\"output_tail\":null}}");
+    assert_has(json,
+               "\"errors_dropped\":7,\"error\":{\"category\":\"none\",\"code\":\"last\","
+               "\"message\":null,\"item_id\":\"rack-3-1-17.1\",\"attempt\":9,"
+               "\"action\":null,\"exit_code\":null,\"phone\":null,"
+               "\"at\":\"2023-11-14T22:13:20.300Z\",\"output_tail\":null},\"error_message\":null}");
     assert_null(strstr(json, "power"));
 }
 
