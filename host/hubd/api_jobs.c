@@ -164,6 +164,13 @@ static bool read_claim_body(const struct api_body *body, struct claim *claim) {
     return true;
 }
 
+/* The query's value, when it has one. */
+static void prefer(char *target, const char *query, size_t capacity) {
+    if (query[0] != '\0') {
+        memcpy(target, query, capacity);
+    }
+}
+
 static bool read_claim(const struct http_api_call *call, struct claim *claim) {
     *claim = (struct claim){.batch = 1};
     struct api_body body;
@@ -178,12 +185,9 @@ static bool read_claim(const struct http_api_call *call, struct claim *claim) {
         !http_api_query_number(call, "batch", HUB_CLAIM_MAX, &query.batch)) {
         return false;
     }
-    snprintf(claim->worker, sizeof claim->worker, "%s",
-             query.worker[0] != '\0' ? query.worker : claim->worker);
-    snprintf(claim->claim_id, sizeof claim->claim_id, "%s",
-             query.claim_id[0] != '\0' ? query.claim_id : claim->claim_id);
-    snprintf(claim->types, sizeof claim->types, "%s",
-             query.types[0] != '\0' ? query.types : claim->types);
+    prefer(claim->worker, query.worker, sizeof claim->worker);
+    prefer(claim->claim_id, query.claim_id, sizeof claim->claim_id);
+    prefer(claim->types, query.types, sizeof claim->types);
     claim->batch = query.batch == 0 ? 1 : query.batch;
     if (claim->worker[0] == '\0') {
         http_api_refuse_at(call, 422, "missing_member", "`worker` is required", "/worker");

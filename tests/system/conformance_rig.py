@@ -10,6 +10,7 @@ import tempfile
 import traceback
 
 import hub_rig
+import openapi
 import rig
 
 EXAMPLES = os.path.join(rig.ROOT, "capabilities")
@@ -53,8 +54,18 @@ def write_capabilities(folder):
         shutil.copy(os.path.join(EXAMPLES, "examples", name), folder)
 
 
-class Refused(Exception):
-    pass
+class CheckedClient(hub_rig.Client):
+    """A client that holds every answer to the contract."""
+
+    contract = None
+
+    def call(self, method, path, body=None, headers=None):
+        answer = super().call(method, path, body, headers)
+        if self.contract is not None:
+            self.contract.check(method, path, answer)
+            if answer.status < 300 and isinstance(body, dict):
+                self.contract.check_request(method, path, body)
+        return answer
 
 
 class Worker:
@@ -114,6 +125,9 @@ class ConformanceCase(rig.Case):
         for _ in range(cls.phones):
             phones.wait_for(" on 127.0.0.1:")
         cls.start_hub()
+        client = hub_rig.Client(cls.port)
+        cls.contract = openapi.Contract(client.get("/openapi.json").body)
+        client.close()
 
     @classmethod
     def run_beside(cls, name, *arguments):
@@ -148,14 +162,9 @@ class ConformanceCase(rig.Case):
         self.bad_rows = []
         self.addCleanup(self.free_all)
 
-    def doCleanups(self):
-        return super().doCleanups()
-
-    def run(self, result=None):
-        super().run(result)
-
     def new_client(self, secret=hub_rig.SECRET):
-        client = hub_rig.Client(self.port, secret)
+        client = CheckedClient(self.port, secret)
+        client.contract = self.contract
         self.addCleanup(client.close)
         return client
 
