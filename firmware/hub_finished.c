@@ -83,6 +83,8 @@ void hub_finished_remove(struct hub *hub, uint32_t process) {
     struct hub_process *of = &hub->processes[process];
     *(of->older == HUB_NONE ? &hub->oldest_finished : &hub->processes[of->older].newer) = of->newer;
     *(of->newer == HUB_NONE ? &hub->newest_finished : &hub->processes[of->newer].older) = of->older;
+    of->older = HUB_NONE;
+    of->newer = HUB_NONE;
 }
 
 static void forget_item(struct hub *hub, uint32_t item) {

@@ -1,7 +1,7 @@
 # The checks of `make check`, one target each: `make check-layers` runs one. step.sh prints
 # `ok NAME` or `FAILED NAME`; what a check was told is in build/checks/NAME.log.
 
-CHECKS := gcc clang layers symbols no-malloc stack arm arm-symbols arm-stack mips \
+CHECKS := gcc clang walk layers symbols no-malloc stack arm arm-symbols arm-stack mips \
           tidy cppcheck analyzer format fuzz
 STEP = @bash tests/checks/step.sh $(@:check-%=%)
 
@@ -21,6 +21,10 @@ check-clang:
 check-layers: check-gcc
 	$(STEP) awk -f tests/checks/layers.awk $(patsubst %.c,build/gcc/%.d,$(SOURCES)) \
 	    $(wildcard firmware/*.[ch] protocol/*.[ch])
+
+# Ten million random events on the core, every rule checked on the way.
+check-walk:
+	$(STEP) bash -c '$(MAKE) unit && HUB_SEEDS=100 TEST_SECONDS=600 $(BIN)/unit firmware/hub_random'
 
 # The core calls these and nothing else: no malloc, no stdio, no operating system.
 CORE_CALLS := memcpy memmove memset memcmp check_failed

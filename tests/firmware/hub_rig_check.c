@@ -204,16 +204,22 @@ static void check_queues(const struct hub *hub) {
     }
 }
 
+static void check_budget(const struct budget *budget, const struct budget_limit *limit) {
+    for (int kind = 0; kind < BUDGET_KIND_COUNT; kind++) {
+        uint64_t used = 0;
+        for (uint32_t slice = 0; slice < BUDGET_SLICES; slice++) {
+            used += budget->used[slice][kind];
+        }
+        assert_true(limit->per_hour[kind] == 0 || used <= limit->per_hour[kind]);
+    }
+}
+
 static void check_budgets(const struct hub *hub) {
     for (uint32_t c = 0; c < hub->capability_count; c++) {
-        for (int kind = 0; kind < BUDGET_KIND_COUNT; kind++) {
-            uint64_t used = 0;
-            for (uint32_t slice = 0; slice < BUDGET_SLICES; slice++) {
-                used += hub->budgets[c].used[slice][kind];
-            }
-            uint32_t max = hub->capabilities[c].budget.per_hour[kind];
-            assert_true(max == 0 || used <= max);
-        }
+        check_budget(&hub->budgets[c], &hub->capabilities[c].budget);
+    }
+    for (uint32_t p = 0; p < hub->phone_count; p++) {
+        check_budget(&hub->phones[p].budget, &hub->phone_limit);
     }
 }
 
