@@ -15,6 +15,11 @@
 
 static struct action_list action_lists[DAEMON_CAPABILITIES];
 
+/* Lists that have been replaced while attempts follow them: a running attempt ends by the list it
+ * has begun with. */
+enum { REPLACED_LISTS = 8 };
+static struct action_list replaced[REPLACED_LISTS];
+
 const struct action_list *daemon_action_lists(void) {
     return action_lists;
 }
@@ -34,8 +39,9 @@ struct capability_pass {
     struct capability capability; /* of the file read last */
     struct action_list list;
     char names[DAEMON_CAPABILITIES][RECORD_ID_MAX + 1];
-    uint32_t count;     /* of names */
-    uint32_t new_count; /* of them, those the core does not know yet */
+    uint32_t count;      /* of names */
+    uint32_t new_count;  /* of them, those the core does not know yet */
+    uint32_t kept_count; /* lists that must be kept beside their new ones */
 };
 
 typedef bool visit_capability(struct capability_pass *pass, const char *path);
@@ -55,6 +61,32 @@ static bool is_named(const struct capability_pass *pass, const char *name) {
     return false;
 }
 
+static struct action_list *unused_list(const struct daemon *daemon) {
+    for (uint32_t i = 0; i < REPLACED_LISTS; i++) {
+        if (!executor_uses(&daemon->executor, &replaced[i])) {
+            return &replaced[i];
+        }
+    }
+    return NULL;
+}
+
+static uint32_t count_unused(const struct daemon *daemon) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < REPLACED_LISTS; i++) {
+        count += !executor_uses(&daemon->executor, &replaced[i]);
+    }
+    return count;
+}
+
+/* Whether the file changes a list that attempts follow now. */
+static bool replaces_used_list(const struct capability_pass *pass) {
+    uint32_t index = find_index(pass);
+    return index != HUB_NONE &&
+           pass->daemon->hub.capabilities[index].actions_digest !=
+               pass->capability.actions_digest &&
+           executor_uses(&pass->daemon->executor, &action_lists[index]);
+}
+
 /* Judges one file among the others; changes nothing outside the pass. */
 static bool judge_capability(struct capability_pass *pass, const char *path) {
     const struct hub *hub = &pass->daemon->hub;
@@ -63,11 +95,14 @@ static bool judge_capability(struct capability_pass *pass, const char *path) {
     }
     const char *wrong = NULL;
     pass->new_count += find_index(pass) == HUB_NONE ? 1 : 0;
+    pass->kept_count += replaces_used_list(pass) ? 1 : 0;
     if (is_named(pass, pass->capability.name)) {
         wrong = "expected a name that no other file has";
     } else if (pass->count == DAEMON_CAPABILITIES ||
                hub->capability_count + pass->new_count > hub->board->capabilities) {
         wrong = "expected no more capabilities than the board holds";
+    } else if (pass->kept_count > count_unused(pass->daemon)) {
+        wrong = "expected fewer changes of actions while attempts run; try again later";
     }
     if (wrong != NULL) {
         snprintf(pass->error->text, sizeof pass->error->text,
@@ -84,9 +119,17 @@ static bool set_capability(struct capability_pass *pass, const char *path) {
     if (!judge_capability(pass, path)) {
         return false; /* it has changed since it was judged */
     }
+    if (replaces_used_list(pass)) {
+        struct action_list *list = &action_lists[find_index(pass)];
+        struct action_list *kept = unused_list(pass->daemon);
+        check(kept != NULL);
+        *kept = *list;
+        executor_move_list(&pass->daemon->executor, list, kept);
+    }
     check(hub_capability_set(&pass->daemon->hub, &pass->capability) == STATUS_OK);
     action_lists[find_index(pass)] = pass->list;
     pass->new_count = 0; /* the core counts it from here on */
+    pass->kept_count = 0;
     return true;
 }
 
@@ -144,6 +187,7 @@ bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error)
         pass.error = error;
         pass.count = 0;
         pass.new_count = 0;
+        pass.kept_count = 0;
         if (!visit_capabilities(&pass, visits[i])) {
             return false;
         }

@@ -427,6 +427,29 @@ void executor_step(struct executor *executor, uint64_t now_ms) {
     }
 }
 
+static bool follows(const struct executor *executor, uint32_t phone,
+                    const struct action_list *list) {
+    const struct attempt *attempt = &executor->attempts[phone];
+    return attempt->step != ATTEMPT_IDLE && attempt->list == list;
+}
+
+bool executor_uses(const struct executor *executor, const struct action_list *list) {
+    bool is_used = false;
+    for (uint32_t p = 0; executor->hub != NULL && p < executor->hub->phone_count; p++) {
+        is_used = is_used || follows(executor, p, list);
+    }
+    return is_used;
+}
+
+void executor_move_list(struct executor *executor, const struct action_list *from,
+                        const struct action_list *to) {
+    for (uint32_t p = 0; p < executor->hub->phone_count; p++) {
+        if (follows(executor, p, from)) {
+            executor->attempts[p].list = to;
+        }
+    }
+}
+
 uint64_t executor_deadline_ms(const struct executor *executor) {
     uint64_t next = TIMER_NEVER;
     for (uint32_t p = 0; p < executor->hub->phone_count; p++) {

@@ -70,6 +70,12 @@ void executor_set_containers(struct executor *executor, struct adb_host *adb,
 
 void executor_step(struct executor *executor, uint64_t now_ms);
 
+/* Whether a running attempt follows this list. */
+bool executor_uses(const struct executor *executor, const struct action_list *list);
+/* Attempts that follow `from` follow `to` from here on, which is its copy. */
+void executor_move_list(struct executor *executor, const struct action_list *from,
+                        const struct action_list *to);
+
 /* When executor_step() has something to do next. */
 uint64_t executor_deadline_ms(const struct executor *executor);
 

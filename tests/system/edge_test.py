@@ -147,6 +147,23 @@ class Reload(hub_rig.HubCase):
         self.client.post("/processes/%s/cancel" % busy)
         self.assertEqual(self.wait_end(waiting)["error"]["code"], "exit_9")
 
+    def test_a_running_attempt_ends_by_the_actions_it_began_with(self):
+        def two_steps(second):
+            return ("[capability]\nname = two-steps\n[action.first]\ncommand = sleep 2\n"
+                    "[action.second]\ncommand = %s\n" % second)
+        _, first = self.start_phones(1)
+        self.write("capabilities/two-steps.ini", two_steps("echo old"))
+        self.start_hub([first])
+        self.wait_phones("SIM001")
+        running = self.submit("two-steps")
+        self.wait_status(running, "executing")
+        self.write("capabilities/two-steps.ini", two_steps("exit 9"))
+        self.hub.signal(signal.SIGHUP)
+        self.hub.wait_for("reloaded capabilities")
+        later = self.submit("two-steps")
+        self.assertEqual(self.wait_end(running)["status"], "completed")
+        self.assertEqual(self.wait_end(later)["error"]["code"], "exit_9")
+
     def test_a_token_that_is_taken_out_is_refused(self):
         self.write("tokens", hub_rig.TOKENS + "late read late-secret\n")
         self.start_hub()
