@@ -12,21 +12,6 @@ static uint64_t request_bytes(const struct record_request *request) {
     return HUB_PLAIN_RECORD_BYTES + texts;
 }
 
-/* Whether a mount could read the request's record: texts in UTF-8 and within their limits. */
-static bool is_recordable(struct hub *hub, const struct record_request *request) {
-    struct cbor_writer writer;
-    struct cbor_reader reader;
-    struct record_request read;
-    cbor_writer_init(&writer, hub->record_buffer, hub->record_bytes);
-    record_put_request(&writer, request);
-    if (writer.overflow) {
-        return false;
-    }
-    cbor_reader_init(&reader, (struct bytes){writer.data, writer.size});
-    record_get_request(&reader, &read);
-    return cbor_reader_done(&reader);
-}
-
 static void make_process(struct hub *hub, uint32_t process, const struct hub_order *order) {
     const struct record_request *request = order->request;
     struct hub_process *of = &hub->processes[process];
@@ -145,7 +130,7 @@ static enum status judge(struct hub *hub, const struct record_request *request) 
         request_bytes(request) > hub->record_bytes) {
         return STATUS_TOO_LARGE;
     }
-    if (!is_recordable(hub, request)) {
+    if (!record_is_request_valid(request)) {
         return STATUS_MALFORMED;
     }
     return hub_labels_parse(labels, request->labels);

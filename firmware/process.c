@@ -33,23 +33,21 @@ static enum process_status derive_ended(const struct process_counts *counts, uin
 
 enum process_status process_derive(const struct process_counts *counts, uint32_t flags) {
     const uint32_t *by_state = counts->by_state;
-    if (sum(counts) == 0) {
-        return derive_empty(flags);
-    }
-    check((flags & RECORD_PLANNED) != 0);
+    enum process_status status = PROCESS_NONE;
     if (by_state[RECORD_RUNNING] > 0) {
-        return PROCESS_EXECUTING;
+        status = PROCESS_EXECUTING;
+    } else if (by_state[RECORD_LEASED] > 0) {
+        status = PROCESS_CLAIMED;
+    } else if (by_state[RECORD_RETRY_WAIT] > 0) {
+        status = PROCESS_RETRYABLE;
+    } else if (by_state[RECORD_SCHEDULED] + by_state[RECORD_READY] + by_state[RECORD_SUSPENDED] >
+               0) {
+        status = PROCESS_PLANNED;
+    } else if (sum(counts) > 0) {
+        status = derive_ended(counts, flags);
     }
-    if (by_state[RECORD_LEASED] > 0) {
-        return PROCESS_CLAIMED;
-    }
-    if (by_state[RECORD_RETRY_WAIT] > 0) {
-        return PROCESS_RETRYABLE;
-    }
-    if (by_state[RECORD_SCHEDULED] + by_state[RECORD_READY] + by_state[RECORD_SUSPENDED] > 0) {
-        return PROCESS_PLANNED;
-    }
-    return derive_ended(counts, flags);
+    check(status == PROCESS_NONE || (flags & RECORD_PLANNED) != 0);
+    return status == PROCESS_NONE ? derive_empty(flags) : status;
 }
 
 struct process_names process_status_names(enum process_status status,

@@ -207,6 +207,29 @@ void record_get_request(struct cbor_reader *reader, struct record_request *image
     skip_newer(reader, newer);
 }
 
+bool record_is_request_valid(const struct record_request *image) {
+    const struct {
+        const struct bytes *text;
+        size_t max;
+    } texts[] = {
+        {&image->process_type, RECORD_ID_MAX},  {&image->request_id, RECORD_TEXT_MAX},
+        {&image->system, RECORD_TEXT_MAX},      {&image->user, RECORD_TEXT_MAX},
+        {&image->target, RECORD_PAYLOAD_MAX},   {&image->inputs, RECORD_PAYLOAD_MAX},
+        {&image->callback, RECORD_PAYLOAD_MAX}, {&image->metadata, RECORD_PAYLOAD_MAX},
+        {&image->labels, RECORD_PAYLOAD_MAX},   {&image->extra, RECORD_PAYLOAD_MAX},
+        {&image->accounts, RECORD_PAYLOAD_MAX}, {&image->concurrency_key, RECORD_TEXT_MAX},
+    };
+    bool is_valid = image->phones.size <= RECORD_PAYLOAD_MAX &&
+                    image->routing < RECORD_ROUTING_COUNT && image->mode < RECORD_MODE_COUNT &&
+                    image->priority < 10;
+    is_valid = is_valid && (image->key.size == 0 || image->key.size == RECORD_DIGEST_BYTES) &&
+               (image->body_digest.size == 0 || image->body_digest.size == RECORD_DIGEST_BYTES);
+    for (size_t i = 0; i < array_count(texts) && is_valid; i++) {
+        is_valid = texts[i].text->size <= texts[i].max && cbor_is_utf8(*texts[i].text);
+    }
+    return is_valid;
+}
+
 /* ---- process ---- */
 
 void record_put_process(struct cbor_writer *writer, const struct record_process *image) {

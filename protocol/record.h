@@ -317,6 +317,10 @@ void record_put_phone(struct cbor_writer *writer, const struct record_phone *ima
 void record_put_hub(struct cbor_writer *writer, const struct record_hub *image);
 void record_put_key(struct cbor_writer *writer, const struct record_key *image);
 
+/* Whether an image would be read again as it is written: its texts are UTF-8 and within their
+ * limits, its numbers in their ranges. */
+bool record_is_request_valid(const struct record_request *image);
+
 /* Reading: header first (leaves the reader before the image), then the image of its kind. Each
  * refuses what is out of range; judge once with cbor_reader_done(). Fields that a newer format
  * appends to an image are skipped. */

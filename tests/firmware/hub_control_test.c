@@ -369,6 +369,23 @@ static void a_retry_that_does_not_fit_leaves_nothing_behind(void **state) {
     assert_status(process, PROCESS_DEAD_LETTER);
 }
 
+static void a_retry_makes_room_by_evicting_others_but_never_itself(void **state) {
+    (void)state;
+    (void)rig_phone(&rig, "A");
+    uint32_t oldest = rig_submit(&rig, &(struct rig_order){.items = 6});
+    uint32_t other = rig_submit(&rig, &(struct rig_order){.items = 10});
+    for (unsigned i = 0; i < 16; i++) {
+        fail_item();
+    }
+    rig.hub.is_stopping = true;
+    (void)rig_submit(&rig, &(struct rig_order){.items = 16});
+    assert_int_equal(rig.hub.item_pool.used, rig.hub.board->items);
+    assert_int_equal(rig_ask(&rig, hub_retry, oldest), STATUS_OK);
+    assert_false(pool_is_used(&rig.hub.process_pool, other));
+    assert_status(oldest, PROCESS_PLANNED);
+    assert_int_equal(rig_process(&rig, oldest)->image.item_count, 12);
+}
+
 static void generations_survive_a_load(void **state) {
     (void)state;
     (void)rig_phone(&rig, "A");
@@ -481,6 +498,7 @@ int firmware_hub_control_tests(void) {
         cmocka_unit_test_setup(a_deadline_that_has_not_passed_holds_for_the_retry_too, set_up),
         cmocka_unit_test_setup(what_had_nothing_to_run_is_planned_by_a_retry, set_up),
         cmocka_unit_test_setup(a_retry_that_does_not_fit_leaves_nothing_behind, set_up),
+        cmocka_unit_test_setup(a_retry_makes_room_by_evicting_others_but_never_itself, set_up),
         cmocka_unit_test_setup(generations_survive_a_load, set_up),
         cmocka_unit_test_setup(a_changed_action_list_is_never_gone_on_with, set_up),
         cmocka_unit_test_setup(a_changed_action_list_is_begun_where_nothing_was_done, set_up),

@@ -82,7 +82,9 @@ static struct capability capability_for(enum rig_capability which) {
         .retryable = ~(UINT32_C(1) << RECORD_CATEGORY_CAPABILITY),
         .attempt_ms = RIG_ATTEMPT_MS,
         .action_count = which == RIG_OUTSIDE ? 0 : 3,
-        .once_actions = which == RIG_ONCE ? 2 : 0,
+        .once_actions = which == RIG_ONCE     ? 2
+                        : which == RIG_REVIEW ? 4
+                                              : 0,
         .review_actions = which == RIG_REVIEW ? 2 : 0,
         .actions_digest = 77,
         .is_external = which == RIG_OUTSIDE,

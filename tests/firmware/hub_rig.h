@@ -20,7 +20,7 @@ enum rig_capability {
     RIG_WORK,    /* 3 attempts, 3 actions, base 1 s, cap 8 s, all but `capability` retryable */
     RIG_ONCE,    /* the same; its action 1 must not run twice unknowingly */
     RIG_LONG,    /* 20 attempts, base 0: no wait between them */
-    RIG_REVIEW,  /* as WORK; its action 1 is a review */
+    RIG_REVIEW,  /* as WORK; its action 1 is a review, and 2 must not run twice unknowingly */
     RIG_KEYED,   /* as WORK; at most 2 items at once of key "keyed", or of the request's key */
     RIG_SPARING, /* as LONG; 4 attempts, 100 seconds and 1 power cycle an hour */
     RIG_OUTSIDE, /* as WORK, without actions: external workers run it */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-static uint8_t first[4096];
+static uint8_t first[RECORD_PAYLOAD_MAX + 4096];
 static uint8_t second[4096];
 static const uint8_t digest[RECORD_DIGEST_BYTES + 1] = {1, 2, 3};
 
@@ -378,6 +378,7 @@ static bool is_request_taken(const struct record_request *image) {
     record_put_request(&writer, image);
     cbor_reader_init(&reader, (struct bytes){first, writer.size});
     record_get_request(&reader, &found);
+    assert_int_equal(cbor_reader_done(&reader), record_is_request_valid(image));
     return cbor_reader_done(&reader);
 }
 
@@ -419,6 +420,36 @@ static void numbers_out_of_their_range_are_refused(void **unused) {
 #undef last
     }
     assert_false(is_request_taken(&(struct record_request){.key = {digest, 1}}));
+    assert_false(is_request_taken(&(struct record_request){.body_digest = {digest, 17}}));
+}
+
+/* The longest text of each member is taken, one byte more is not, nor is what is not UTF-8. */
+static void texts_beyond_their_limits_are_refused(void **unused) {
+    (void)unused;
+    static uint8_t text[RECORD_PAYLOAD_MAX + 1];
+    memset(text, 'a', sizeof text);
+    struct record_request image = {0};
+    struct {
+        struct bytes *text;
+        size_t max;
+    } const members[] = {
+        {&image.process_type, RECORD_ID_MAX},  {&image.request_id, RECORD_TEXT_MAX},
+        {&image.system, RECORD_TEXT_MAX},      {&image.user, RECORD_TEXT_MAX},
+        {&image.target, RECORD_PAYLOAD_MAX},   {&image.inputs, RECORD_PAYLOAD_MAX},
+        {&image.callback, RECORD_PAYLOAD_MAX}, {&image.metadata, RECORD_PAYLOAD_MAX},
+        {&image.labels, RECORD_PAYLOAD_MAX},   {&image.extra, RECORD_PAYLOAD_MAX},
+        {&image.accounts, RECORD_PAYLOAD_MAX}, {&image.concurrency_key, RECORD_TEXT_MAX},
+        {&image.phones, RECORD_PAYLOAD_MAX},
+    };
+    for (size_t i = 0; i < array_count(members); i++) {
+        for (size_t over = 0; over < 2; over++) {
+            *members[i].text = (struct bytes){text, members[i].max + over};
+            assert_int_equal(is_request_taken(&image), over == 0);
+        }
+        *members[i].text = bytes_of("\xff");
+        assert_int_equal(is_request_taken(&image), members[i].text == &image.phones);
+        *members[i].text = (struct bytes){0};
+    }
 }
 
 int protocol_record_tests(void) {
@@ -431,6 +462,7 @@ int protocol_record_tests(void) {
         cmocka_unit_test(a_time_is_never_without_its_boot),
         cmocka_unit_test(what_is_accepted_is_written_as_the_same_bytes),
         cmocka_unit_test(numbers_out_of_their_range_are_refused),
+        cmocka_unit_test(texts_beyond_their_limits_are_refused),
     };
     return cmocka_run_group_tests_name("protocol/record", tests, NULL, NULL);
 }
