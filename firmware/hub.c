@@ -231,12 +231,8 @@ uint64_t hub_boot_offset(const struct hub *hub, uint32_t boot) {
 }
 
 struct record_time hub_now(const struct hub *hub) {
-    return (struct record_time){
-        .mono_ms = hub->clock.mono_ms,
-        .wall_ms = hub->clock.wall_ms,
-        .boot = hub->image.boot,
-        .quality = hub->clock.quality,
-    };
+    return record_time_of(hub->image.boot, hub->clock.mono_ms, hub->clock.wall_ms,
+                          hub->clock.quality);
 }
 
 /* Deadlines and start times are wall clock: their timers move when the clock is set. */

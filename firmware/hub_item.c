@@ -73,12 +73,13 @@ static bool is_counted(const struct hub_item *item) {
 static void count_item(struct hub *hub, uint32_t item, bool enters) {
     const struct hub_item *of = &hub->items[item];
     struct process_counts *counts = &hub->processes[of->process].counts;
-    uint32_t one = enters ? 1 : UINT32_MAX;
+    const uint16_t one = enters ? 1 : UINT16_MAX;
     if (is_counted(of)) {
-        counts->by_state[of->image.state] += one;
+        uint16_t *count = &counts->by_state[of->image.state];
+        *count = (uint16_t)(*count + one);
         bool in_review =
             of->image.state == RECORD_SUSPENDED && of->image.suspension == RECORD_SUSPEND_REVIEW;
-        counts->in_review += in_review ? one : 0;
+        counts->in_review = (uint16_t)(counts->in_review + (in_review ? one : 0));
     }
 }
 

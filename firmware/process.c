@@ -32,7 +32,7 @@ static enum process_status derive_ended(const struct process_counts *counts, uin
 }
 
 enum process_status process_derive(const struct process_counts *counts, uint32_t flags) {
-    const uint32_t *by_state = counts->by_state;
+    const uint16_t *by_state = counts->by_state;
     enum process_status status = PROCESS_NONE;
     if (by_state[RECORD_RUNNING] > 0) {
         status = PROCESS_EXECUTING;

@@ -8,8 +8,8 @@
 
 /* Counts over the items that are not superseded. */
 struct process_counts {
-    uint32_t by_state[RECORD_ITEM_STATE_COUNT];
-    uint32_t in_review; /* of the suspended ones: those that wait for a review */
+    uint16_t by_state[RECORD_ITEM_STATE_COUNT];
+    uint16_t in_review; /* of the suspended ones: those that wait for a review */
 };
 
 /* A row of SPEC.md section 3, numbered as there. */

@@ -64,14 +64,12 @@ void record_get_time(struct cbor_reader *reader, struct record_time *time) {
         return;
     }
     size_t count = cbor_get_array(reader, 4);
-    time->boot = (uint32_t)cbor_get_uint(reader, UINT32_MAX);
-    time->mono_ms = cbor_get_uint(reader, UINT64_MAX);
-    time->quality = (uint8_t)cbor_get_uint(reader, 2);
-    if (count == 4) {
-        time->wall_ms = cbor_get_uint(reader, UINT64_MAX);
-        reader->failed = reader->failed || time->wall_ms == 0;
-    }
-    reader->failed = reader->failed || count < 3 || time->boot == 0;
+    uint64_t boot = cbor_get_uint(reader, RECORD_BOOT_MAX);
+    uint64_t mono_ms = cbor_get_uint(reader, RECORD_MONO_MAX);
+    uint64_t quality = cbor_get_uint(reader, 2);
+    uint64_t wall_ms = count == 4 ? cbor_get_uint(reader, RECORD_WALL_MAX) : 0;
+    *time = record_time_of(boot, mono_ms, wall_ms, (unsigned)quality);
+    reader->failed = reader->failed || count < 3 || boot == 0 || (count == 4 && wall_ms == 0);
 }
 
 static void get_digest(struct cbor_reader *reader, struct bytes *digest) {

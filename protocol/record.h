@@ -71,13 +71,36 @@ enum record_event {
 
 const char *record_event_name(enum record_event event);
 
-/* A moment (SPEC.md section 3): boot 0 means never. */
-struct record_time {
-    uint64_t mono_ms; /* CLOCK_BOOTTIME of that boot */
-    uint64_t wall_ms; /* milliseconds since 1970-01-01 UTC; 0: was not known */
-    uint32_t boot;
-    uint8_t quality; /* of wall_ms: 0 none, 1 clock chip, 2 synchronised */
+enum {
+    RECORD_MONO_BITS = 40, /* 34 years of one boot */
+    RECORD_BOOT_BITS = 24, /* the machine starts twice a minute for 15 years */
+    RECORD_WALL_BITS = 44, /* to the year 2527 */
 };
+#define RECORD_MONO_MAX ((UINT64_C(1) << RECORD_MONO_BITS) - 1)
+#define RECORD_BOOT_MAX ((UINT64_C(1) << RECORD_BOOT_BITS) - 1)
+#define RECORD_WALL_MAX ((UINT64_C(1) << RECORD_WALL_BITS) - 1)
+
+/* A moment (SPEC.md section 3): boot 0 means never. Made by record_time_of(). A full hub holds a
+ * million of them in RAM: hence the bits. */
+struct record_time {
+    __extension__ uint64_t mono_ms : RECORD_MONO_BITS; /* CLOCK_BOOTTIME of that boot */
+    __extension__ uint64_t boot : RECORD_BOOT_BITS;
+    __extension__ uint64_t wall_ms : RECORD_WALL_BITS; /* since 1970-01-01 UTC; 0: not known */
+    __extension__ uint64_t quality : 2; /* of wall_ms: 0 none, 1 clock chip, 2 synchronised */
+};
+_Static_assert(sizeof(struct record_time) == 16, "what a large hub's memory is counted by");
+
+/* What is larger than a field may hold becomes the largest that it holds. */
+static inline struct record_time record_time_of(uint64_t boot, uint64_t mono_ms, uint64_t wall_ms,
+                                                unsigned quality) {
+    uint64_t mono = mono_ms < RECORD_MONO_MAX ? mono_ms : RECORD_MONO_MAX;
+    uint64_t number = boot < RECORD_BOOT_MAX ? boot : RECORD_BOOT_MAX;
+    uint64_t wall = wall_ms < RECORD_WALL_MAX ? wall_ms : RECORD_WALL_MAX;
+    return (struct record_time){.mono_ms = mono & RECORD_MONO_MAX,
+                                .boot = number & RECORD_BOOT_MAX,
+                                .wall_ms = wall & RECORD_WALL_MAX,
+                                .quality = quality & 3u};
+}
 
 struct record_header {
     enum record_kind kind;
@@ -125,15 +148,15 @@ enum record_process_flag {
 };
 
 struct record_process {
-    uint32_t generation; /* 1, and one more by each retry */
-    uint32_t flags;      /* enum record_process_flag */
-    uint32_t item_count; /* items ever made, superseded ones included */
+    uint32_t generation;   /* 1, and one more by each retry */
+    uint32_t flags;        /* enum record_process_flag */
+    uint32_t item_count;   /* items ever made, superseded ones included */
+    bool is_deadline_over; /* a retry cleared the request's deadline, which had passed */
     struct record_time created;
     struct record_time queued; /* planned, and items materialised */
     struct record_time retrying;
     struct record_time cancel_requested;
     struct record_time finished;
-    bool is_deadline_over; /* a retry cleared the request's deadline, which had passed */
 };
 
 enum record_item_state {
@@ -215,6 +238,7 @@ struct record_item {
     uint32_t faults;            /* attempts ended by power loss or hub fault */
     uint32_t actions_done;      /* the next attempt goes on behind these */
     uint32_t target_index;      /* which of the request's targets, from 0 */
+    uint32_t failed_count;      /* on failed_phone, in a row, at most RECORD_FAILED_MAX */
     uint64_t target_phone;      /* phone number it must run on; 0: any eligible */
     uint64_t phone;             /* phone number leased now; 0: none */
     uint64_t token;             /* last fencing token; 0: never leased */
@@ -225,7 +249,6 @@ struct record_item {
     struct bytes claim;              /* RECORD_DIGEST_BYTES of worker and claim_id, or empty */
     uint64_t actions_digest;         /* of the action list its actions_done count in; 0: none yet */
     uint64_t failed_phone;           /* phone number it failed on last; 0: none */
-    uint32_t failed_count;           /* and how often in a row, at most RECORD_FAILED_MAX */
 };
 
 enum record_outcome {

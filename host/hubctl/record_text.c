@@ -111,10 +111,10 @@ static void print_header(uint64_t seq, const struct record_header *header) {
     for (unsigned i = 0; i < header->path_count; i++) {
         printf("%s%" PRIu64, i > 0 ? "," : "", header->path[i]);
     }
-    printf("],\"revision\":%" PRIu64 ",\"status\":%u,\"boot\":%" PRIu32 ",\"mono_ms\":%" PRIu64
+    printf("],\"revision\":%" PRIu64 ",\"status\":%u,\"boot\":%" PRIu64 ",\"mono_ms\":%" PRIu64
            ",\"wall_ms\":%" PRIu64,
-           header->revision, (unsigned)header->status, header->time.boot, header->time.mono_ms,
-           header->time.wall_ms);
+           header->revision, (unsigned)header->status, (uint64_t)header->time.boot,
+           (uint64_t)header->time.mono_ms, (uint64_t)header->time.wall_ms);
 }
 
 /* The image's fields by name; those that a newer format has appended by number. */

@@ -151,10 +151,8 @@ static void fill_push(struct uplink *uplink, struct sync_push *push) {
     const struct hub *hub = uplink->hub;
     *push = (struct sync_push){
         .epoch = hub->store.epoch,
-        .now = {.mono_ms = hub->clock.mono_ms,
-                .wall_ms = hub->clock.wall_ms,
-                .boot = hub->image.boot,
-                .quality = hub->clock.quality},
+        .now = record_time_of(hub->image.boot, hub->clock.mono_ms, hub->clock.wall_ms,
+                              hub->clock.quality),
         .cursor = hub->store.acked_seq,
         .first_seq = uplink->cursor.seq + 1,
         .capacity = pool_free_count(&hub->item_pool),

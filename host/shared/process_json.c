@@ -317,7 +317,7 @@ static const char *find_detail(const struct process_view *view, const struct sum
         [RECORD_SUSPEND_BUDGET] = "suspended: its budget is spent",
         [RECORD_SUSPEND_UNCERTAIN] = "suspended: an action may or may not have run",
     };
-    const uint32_t *counts = view->counts.by_state;
+    const uint16_t *counts = view->counts.by_state;
     if (view->status_detail != NULL) {
         return view->status_detail;
     }

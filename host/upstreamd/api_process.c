@@ -176,8 +176,9 @@ static void count_items(struct source *source, struct process_counts *counts) {
             continue;
         }
         counts->by_state[item.image.state] += 1;
-        counts->in_review +=
+        bool in_review =
             item.image.state == RECORD_SUSPENDED && item.image.suspension == RECORD_SUSPEND_REVIEW;
+        counts->in_review = (uint16_t)(counts->in_review + in_review);
     }
 }
 
@@ -219,7 +220,7 @@ void api_get_process(const struct http_api_call *call) {
     struct source source = {.db = fleet->db, .store = process.store, .number = process.number};
     struct process_view view = {
         .id = process_id_make(http_api_text(process.hub_id), process.epoch, process.number),
-        .updated = {.boot = process.updated_ms > 0, .wall_ms = process.updated_ms},
+        .updated = record_time_of(process.updated_ms > 0, 0, process.updated_ms, 0),
         .revision = process.revision,
         .clock = {boots, boot_count},
         .source = {&source, bring_request, bring_item, bring_attempt},

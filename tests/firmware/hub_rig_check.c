@@ -79,8 +79,9 @@ static uint32_t check_process(const struct hub *hub, uint32_t process) {
         count += 1;
         if (!item->image.superseded) {
             counts.by_state[item->image.state] += 1;
-            counts.in_review += item->image.state == RECORD_SUSPENDED &&
-                                item->image.suspension == RECORD_SUSPEND_REVIEW;
+            bool in_review = item->image.state == RECORD_SUSPENDED &&
+                             item->image.suspension == RECORD_SUSPEND_REVIEW;
+            counts.in_review = (uint16_t)(counts.in_review + in_review);
         }
         check_item(hub, i);
     }

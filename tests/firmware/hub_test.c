@@ -222,7 +222,7 @@ static void every_board_has_room_for_what_a_timer_may_write(void **state) {
         const struct board *board = board_list[i];
         struct hub hub = {.board = board, .record_bytes = board->payload_bytes + 4096};
         struct hub_process process = {
-            .counts = {.by_state = {[RECORD_RETRY_WAIT] = board->items_per_request}}};
+            .counts = {.by_state = {[RECORD_RETRY_WAIT] = (uint16_t)board->items_per_request}}};
         hub.processes = &process;
         uint32_t empty_room = board->frame_bytes - STORE_FRAME_BYTES - STORE_RECORD_BYTES - 64;
         assert_true(hub_process_end_room(&hub, 0) <= empty_room);

@@ -53,7 +53,7 @@ static const char *const names[12][4] = {
 };
 
 static struct letters letters_of(const struct process_counts *counts, uint32_t flags) {
-    const uint32_t *by = counts->by_state;
+    const uint16_t *by = counts->by_state;
     struct letters v = {
         .s = by[RECORD_SCHEDULED],
         .r = by[RECORD_READY],
@@ -96,12 +96,12 @@ static void every_combination_of_counts_and_flags_is_as_specified(void **state) 
         struct process_counts counts = {0};
         unsigned rest = code;
         for (unsigned s = 0; s < RECORD_ITEM_STATE_COUNT; s++) {
-            counts.by_state[s] = rest % 3;
+            counts.by_state[s] = (uint16_t)(rest % 3);
             rest /= 3;
         }
         for (uint32_t flags = 0; flags < 16; flags++) {
             for (uint32_t r = 0; r <= counts.by_state[RECORD_SUSPENDED]; r++) {
-                counts.in_review = r;
+                counts.in_review = (uint16_t)r;
                 assert_derived(&counts, flags);
                 walked += 1;
             }

@@ -48,7 +48,7 @@ static bool give_attempt(void *owner, uint32_t index, struct process_json_attemp
 }
 
 static struct record_time at(uint64_t mono_ms) {
-    return (struct record_time){.boot = 2, .mono_ms = mono_ms};
+    return record_time_of(2, mono_ms, 0, 0);
 }
 
 static int begin(void **state) {
@@ -83,7 +83,7 @@ static void add_item(enum record_item_state item_state, bool superseded) {
     item->image.superseded = superseded;
     item->image.generation = 1;
     farm.view.process.flags |= RECORD_PLANNED;
-    farm.view.counts.by_state[item_state] += superseded ? 0 : 1;
+    farm.view.counts.by_state[item_state] += !superseded;
 }
 
 static struct process_json_attempt *add_attempt(uint32_t item, uint32_t number,

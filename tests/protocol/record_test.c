@@ -13,7 +13,7 @@ static uint8_t second[4096];
 static const uint8_t digest[RECORD_DIGEST_BYTES + 1] = {1, 2, 3};
 
 static struct record_time at(uint64_t mono_ms, uint64_t wall_ms) {
-    return (struct record_time){.mono_ms = mono_ms, .wall_ms = wall_ms, .boot = 7, .quality = 2};
+    return record_time_of(7, mono_ms, wall_ms, 2);
 }
 
 /* Writes an image of the kind with every field set, the numbers at their largest. */
@@ -383,6 +383,36 @@ static bool is_request_taken(const struct record_request *image) {
 }
 
 /* The last value of each range is taken, the one behind it is not. */
+/* [boot, mono-ms, quality, wall-ms] as bytes; the numbers need not fit their fields. */
+static bool is_time_taken(uint64_t boot, uint64_t mono_ms, uint64_t quality, uint64_t wall_ms) {
+    struct cbor_writer writer;
+    struct cbor_reader reader;
+    struct record_time time;
+    cbor_writer_init(&writer, first, sizeof first);
+    cbor_put_array(&writer, 4);
+    cbor_put_uint(&writer, boot);
+    cbor_put_uint(&writer, mono_ms);
+    cbor_put_uint(&writer, quality);
+    cbor_put_uint(&writer, wall_ms);
+    cbor_reader_init(&reader, (struct bytes){first, writer.size});
+    record_get_time(&reader, &time);
+    return cbor_reader_done(&reader) && time.boot == boot && time.mono_ms == mono_ms &&
+           time.quality == quality && time.wall_ms == wall_ms;
+}
+
+static void a_time_larger_than_its_fields_is_refused(void **unused) {
+    (void)unused;
+    assert_true(is_time_taken(RECORD_BOOT_MAX, RECORD_MONO_MAX, 2, RECORD_WALL_MAX));
+    assert_false(is_time_taken(RECORD_BOOT_MAX + 1, RECORD_MONO_MAX, 2, RECORD_WALL_MAX));
+    assert_false(is_time_taken(RECORD_BOOT_MAX, RECORD_MONO_MAX + 1, 2, RECORD_WALL_MAX));
+    assert_false(is_time_taken(RECORD_BOOT_MAX, RECORD_MONO_MAX, 3, RECORD_WALL_MAX));
+    assert_false(is_time_taken(RECORD_BOOT_MAX, RECORD_MONO_MAX, 2, RECORD_WALL_MAX + 1));
+    assert_false(is_time_taken(0, 1, 2, 3));
+    struct record_time most = record_time_of(UINT64_MAX, UINT64_MAX, UINT64_MAX, 2);
+    assert_true(most.boot == RECORD_BOOT_MAX && most.mono_ms == RECORD_MONO_MAX &&
+                most.wall_ms == RECORD_WALL_MAX);
+}
+
 static void numbers_out_of_their_range_are_refused(void **unused) {
     (void)unused;
     for (uint8_t over = 0; over < 2; over++) {
@@ -461,6 +491,7 @@ int protocol_record_tests(void) {
         cmocka_unit_test(a_path_of_another_length_is_refused),
         cmocka_unit_test(a_time_is_never_without_its_boot),
         cmocka_unit_test(what_is_accepted_is_written_as_the_same_bytes),
+        cmocka_unit_test(a_time_larger_than_its_fields_is_refused),
         cmocka_unit_test(numbers_out_of_their_range_are_refused),
         cmocka_unit_test(texts_beyond_their_limits_are_refused),
     };

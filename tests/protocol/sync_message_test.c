@@ -156,8 +156,8 @@ static void writes_the_largest_head_in_its_room(void **state) {
     uint8_t buffer[SYNC_PUSH_HEAD_MAX];
     struct sync_writer writer;
     struct sync_push push = sample();
-    push.epoch = push.now.boot = push.capacity = push.phones = UINT32_MAX;
-    push.now.mono_ms = push.now.wall_ms = UINT64_MAX;
+    push.epoch = push.capacity = push.phones = UINT32_MAX;
+    push.now = record_time_of(UINT64_MAX, UINT64_MAX, UINT64_MAX, 2);
     push.cursor = push.command = SYNC_SEQ_MAX;
     push.first_seq = SYNC_SEQ_MAX;
     sync_writer_init(&writer, buffer, sizeof buffer);
