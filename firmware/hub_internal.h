@@ -83,7 +83,15 @@ uint32_t hub_process_end_room(const struct hub *hub, uint32_t process);
 /* Cancels or fails whatever is not running, and asks the rest to stop. */
 void hub_process_end_items(struct hub *hub, uint32_t process, enum record_stop reason);
 
-/* Attempts (hub_attempt.c). */
+/* Attempts (hub_attempt.c, hub_attempt_end.c). */
+/* The running item of a phone's lease. STALE_LEASE, ILLEGAL: it is not running. */
+enum status hub_attempt_find(const struct hub *hub, uint32_t phone, uint64_t token, uint32_t *item);
+/* Fills in whose lease it was and what it did with the phone. */
+void hub_attempt_fill(const struct hub_phone *phone, struct record_attempt *image);
+/* Leaves out texts that no record may hold. */
+void hub_attempt_fit(const struct hub *hub, struct record_attempt *image);
+/* Room for the record of an image that fits, and for its item's. */
+uint32_t hub_attempt_room(const struct record_attempt *image);
 /* Room for the records that end an item's attempt by a timer, with what it found so far. */
 uint32_t hub_attempt_end_room(const struct hub *hub, uint32_t item);
 /* The lease of a running or leased item ends without a word of its executor. */

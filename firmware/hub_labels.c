@@ -52,12 +52,11 @@ static bool take_string(struct bytes *rest, char text[HUB_LABELS_BYTES], size_t 
     if (!take_byte(rest, '"')) {
         return false;
     }
-    size_t from = *size;
     if (*size > 0) {
         text[*size] = ' ';
         *size += 1;
     }
-    from = *size;
+    size_t from = *size;
     while (rest->size > 0 && is_label_byte(rest->data[0]) && *size < HUB_LABELS_BYTES - 2) {
         text[*size] = (char)rest->data[0];
         *size += 1;
@@ -119,7 +118,7 @@ static bool has_all(const struct hub_phone *phone, const char *wanted) {
 }
 
 static uint32_t *row_of(const struct hub *hub, uint32_t row) {
-    return &hub->matches[row * hub_phone_words(hub->board)];
+    return &hub->matches[(size_t)row * hub_phone_words(hub->board)];
 }
 
 static void set_bit(uint32_t *row, uint32_t phone, bool value) {
