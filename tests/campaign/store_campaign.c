@@ -25,6 +25,7 @@ enum {
     LIFE_LOSSES = 40,
     LIFE_CUTS_EACH = 8,
     JOB_SECONDS = 240, /* one job that takes longer hangs */
+    STOP_SECONDS = 40,
     PROCESSES_MAX = 16,
     JOBS_MAX = 200,
     HEADER_BYTES = 192, /* of a block whose every bit is flipped */
@@ -161,7 +162,7 @@ static void start(struct result *result, enum store_cuts_plan plan) {
     cuts.cuts_each = LIFE_CUTS_EACH;
     cuts.has_weak_cells = has_weak_cells;
     now = result;
-    alarm(JOB_SECONDS);
+    alarm(stops ? STOP_SECONDS : JOB_SECONDS);
 }
 
 static void run_damage(const struct job *job) {
