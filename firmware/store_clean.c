@@ -182,7 +182,8 @@ static enum status move_frame(struct store *store, struct batch *batch) {
         return status == STATUS_TOO_LARGE ? STATUS_FULL : status;
     }
     bool is_old = store_view(store, cleaner->victim, 0).older != NULL;
-    if (frame.bytes + (is_old ? 0 : STORE_MOVE_BYTES) > batch->limit - start) {
+    bool grows = !is_old && frame.type == STORE_FRAME_GROUP; /* one that was moved has grown */
+    if (frame.bytes + (grows ? STORE_MOVE_BYTES : 0) > batch->limit - start) {
         return STATUS_FULL;
     }
     struct store_frame moved = frame;

@@ -124,7 +124,7 @@ static void judge_objects(struct store_damage *damage, const struct store_damage
 
 /* The log behind what is acknowledged ends with an answer, and never goes back. */
 static void judge_log(struct store_damage *damage, const struct store_damage_case *damaged) {
-    static uint8_t buffer[RIG_FRAME_MAX];
+    static uint8_t buffer[RIG_GROUP_MAX];
     struct store *store = &damage->rig.store;
     struct store_cursor cursor = {.seq = store->acked_seq};
     struct store_group group;

@@ -6,15 +6,15 @@
 #include <string.h>
 
 const struct rig_geometry rig_geometries[3] = {
-    {"bytes", 2048, 16, 1, 512, 90, false},
-    {"pages", 4096, 14, 256, 1024, 300, false},
-    {"file", 16384, 16, 4096, 8192, 400, true},
+    {"bytes", 2048, 16, 1, 512, 512, 90, false},
+    {"pages", 4096, 14, 256, 1024, 1024, 300, false},
+    {"file", 16384, 16, 4096, 8192, 8192, 400, true},
 };
 
 const struct rig_geometry rig_tiny_geometries[RIG_DEVICES] = {
-    {"bytes", 512, 12, 1, 256, 40, false},
-    {"pages", 1024, 14, 256, 512, 80, false},
-    {"file", 16384, 10, 4096, 8192, 200, true},
+    {"bytes", 512, 16, 1, 256, 480, 40, false},
+    {"pages", 1024, 16, 256, 512, 1000, 80, false},
+    {"file", 16384, 12, 4096, 8192, 16000, 200, true},
 };
 
 static const uint8_t rig_id[STORE_ID_BYTES] = "the rig's store";
@@ -233,7 +233,7 @@ static void lend_memory(struct rig *rig) {
         .order = rig->order,
         .group_buffer = rig->group_buffer,
         .copy_buffer = rig->copy_buffer,
-        .group_bytes = rig->geometry.frame_bytes,
+        .group_bytes = rig->geometry.group_bytes,
         .frame_bytes = rig->geometry.frame_bytes,
         .older = &store_format_1,
     };
@@ -351,7 +351,7 @@ static void verify_group(struct rig *rig, const struct store_group *group, uint6
 
 /* Reads the log behind what is acknowledged, as the link to upstream does. */
 static void verify_log(struct rig *rig) {
-    uint8_t buffer[RIG_FRAME_MAX];
+    static uint8_t buffer[RIG_GROUP_MAX];
     uint8_t chain[STORE_CHAIN_BYTES] = {0};
     struct store_cursor cursor = {.seq = rig->store.acked_seq};
     struct store_group group;

@@ -13,6 +13,7 @@ enum {
     RIG_BLOCKS_MAX = 32,
     RIG_BYTES_MAX = 512 * 1024,
     RIG_FRAME_MAX = 8192,
+    RIG_GROUP_MAX = 24576,
     RIG_BODY_MAX = 400,
     RIG_PENDING_MAX = 256,
     RIG_GROUPS_MAX = 4, /* committed and not durable: one at a time */
@@ -25,6 +26,7 @@ struct rig_geometry {
     uint32_t block_count;
     uint32_t program_bytes;
     uint32_t frame_bytes;
+    uint32_t group_bytes;
     uint32_t body_max;
     bool is_file;
 };
@@ -75,7 +77,7 @@ struct rig {
     struct store_slot slots[RIG_OBJECTS];
     struct store_block blocks[RIG_BLOCKS_MAX];
     uint32_t order[RIG_BLOCKS_MAX];
-    uint8_t group_buffer[RIG_FRAME_MAX];
+    uint8_t group_buffer[RIG_GROUP_MAX];
     uint8_t copy_buffer[RIG_FRAME_MAX];
     uint8_t cells[RIG_BYTES_MAX];
     uint8_t written[RIG_BYTES_MAX];

@@ -144,7 +144,7 @@ static void clean(struct rig *rig) {
 }
 
 static void largest_groups(struct rig *rig) {
-    for (uint32_t i = 0; i < 3; i++) {
+    for (uint32_t i = 0; i < 2; i++) {
         commit_objects(rig, i, 40);
         rig_acknowledge(rig, true);
     }

@@ -2,7 +2,7 @@
  * real one, or always the same number, so that every damaged length, number and key is believed.
  * A mount ends, writes nothing and twice finds the same; everything it found can be read, the log
  * has an end, and more can be written or not, without harm. */
-#include "firmware/store.h"
+#include "firmware/store_format1.h"
 #include "hal/sim/sim_flash.h"
 
 #include <string.h>
@@ -18,6 +18,7 @@ enum {
     CELLS = BLOCK_COUNT * BLOCK_BYTES,
     OBJECTS = 16,
     FRAME_BYTES = 256,
+    GROUP_BYTES = 500,
     SAME_CHECKSUM = 0x01, /* bits of the first byte */
     PAGES = 0x02,
     HEADER_CRC_AT = 124,
@@ -29,7 +30,7 @@ static struct store store;
 static struct store_slot slots[OBJECTS];
 static struct store_block blocks[BLOCK_COUNT];
 static uint32_t order[BLOCK_COUNT];
-static uint8_t group_buffer[FRAME_BYTES];
+static uint8_t group_buffer[GROUP_BYTES];
 static uint8_t copy_buffer[FRAME_BYTES];
 static uint8_t cells[CELLS];
 static uint8_t written[CELLS];
@@ -70,8 +71,9 @@ static void lend(uint8_t options) {
         .order = order,
         .group_buffer = group_buffer,
         .copy_buffer = copy_buffer,
-        .group_bytes = FRAME_BYTES,
+        .group_bytes = GROUP_BYTES,
         .frame_bytes = FRAME_BYTES,
+        .older = &store_format_1,
     };
     is_same_checksum = (options & SAME_CHECKSUM) != 0;
     sim_flash_init(&flash, geometry, cells, written, NULL);

@@ -8,8 +8,8 @@ enum { STEPS_MAX = 64 };
 
 /* No more blocks than a store needs, so that it goes round soon. */
 static const struct rig_geometry geometries[] = {
-    {"bytes", 512, 12, 1, 256, 24, false},
-    {"pages", 1024, 12, 64, 256, 24, false},
+    {"bytes", 512, 12, 1, 256, 500, 24, false},
+    {"pages", 1024, 12, 64, 256, 900, 24, false},
 };
 
 static struct rig rig;
