@@ -52,6 +52,20 @@ static void put_phones(struct metrics_text *text, const struct hub *hub) {
     }
 }
 
+/* What was done to bring phones back, and how often their power was switched. */
+static void put_recovery(struct metrics_text *text, const struct phones *phones) {
+    metrics_head(text, "hub_recovery_rungs_total", "counter", "Rungs of the recovery ladder tried.");
+    for (unsigned r = 0; r < LADDER_RUNG_COUNT; r++) {
+        metrics_put(text, "hub_recovery_rungs_total{rung=\"%s\"} %llu\n",
+                    r == LADDER_END ? "quarantine" : ladder_rules[r].name,
+                    (unsigned long long)phones->rungs[r]);
+    }
+    metrics_one(text, "hub_power_cycles_total", "counter", "Ports switched off and on.",
+                phones->power.cycles);
+    metrics_one(text, "hub_power_cycle_failures_total", "counter",
+                "Port switches that a hub refused or did not do.", phones->power.failures);
+}
+
 static void put_pool(struct metrics_text *text, const char *table, const struct pool *pool) {
     metrics_put(text, "hub_table_used{table=\"%s\"} %u\n", table, pool->used);
     metrics_put(text, "hub_table_used_max{table=\"%s\"} %u\n", table, pool->used_max);
@@ -170,6 +184,7 @@ void api_get_metrics(const struct http_api_call *call) {
     struct metrics_text text = {.data = (char *)body.data, .capacity = body.capacity};
     put_items(&text, api->hub);
     put_phones(&text, api->hub);
+    put_recovery(&text, api->phones);
     put_tables(&text, api->hub);
     put_store(&text, api->hub);
     put_uplink(&text, api);

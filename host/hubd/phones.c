@@ -1,4 +1,5 @@
 #include "host/hubd/phones_usb.h"
+#include "host/hubd/recovery.h"
 
 #include "host/shared/log.h"
 
@@ -201,6 +202,9 @@ static void changed(void *owner, struct phone_link *link) {
         line->failures += 1;
         line->retry_ms = line->phones->now_ms +
                          backoff_ms(&reconnect, line->failures, &line->phones->jitter) + 50;
+        if (line->is_identified && line->is_usb) {
+            line->retry_ms = TIMER_NEVER; /* the recovery ladder says when */
+        }
         if (line->was_lost) {
             log_warn("phone_lost slot=%s reason=%s", line->slot, loss_reason(line));
         }
@@ -336,6 +340,9 @@ static void step_line(struct phone_line *line) {
         judge_gone(line);
         return;
     }
+    if (line->is_usb) {
+        recovery_step(line);
+    }
     if (is_down && line->phones->now_ms >= line->retry_ms) {
         connect_line(line);
     }
@@ -362,7 +369,7 @@ void phones_step(struct phones *phones, uint64_t now_ms) {
 }
 
 uint64_t phones_deadline_ms(const struct phones *phones) {
-    uint64_t next = TIMER_NEVER;
+    uint64_t next = hub_power_deadline_ms(&phones->power, phones->now_ms);
     for (uint32_t i = 0; i < phones->line_count; i++) {
         const struct phone_line *line = &phones->lines[i];
         if (line->is_usb && line->device == 0 && !line->was_lost) {
@@ -372,6 +379,8 @@ uint64_t phones_deadline_ms(const struct phones *phones) {
         bool is_down = line->link.state == PHONE_LINK_CLOSED || line->link.state == PHONE_LINK_LOST;
         bool is_settled = line->link.state == PHONE_LINK_ONLINE && line->is_identified &&
                           phones->hub->phones[line->phone].state == RECORD_PHONE_READY;
+        uint64_t recovery_ms = line->is_usb ? recovery_deadline_ms(line) : TIMER_NEVER;
+        next = recovery_ms < next ? recovery_ms : next;
         uint64_t due = is_down      ? line->retry_ms
                        : is_settled ? phones->now_ms + IDLE_STEP_MS
                                     : phones->now_ms + ACTIVE_STEP_MS;

@@ -8,12 +8,15 @@
 #define HOST_HUBD_PHONES_H
 
 #include "firmware/hub.h"
+#include "firmware/ladder.h"
 #include "hal/linux/tcp.h"
+#include "host/hubd/hub_power.h"
 #include "host/hubd/phone_link.h"
 #include "host/hubd/usb_pipe.h"
 
 enum {
     PHONES_MAX = 128,
+    PHONES_KNOWN = 256, /* rows of the core's table on the largest board */
     PHONES_OUTPUT_BYTES = 128,
     PHONES_AWAY_MS = 180000 /* a phone that its lease has rebooted must be back in this time */
 };
@@ -43,6 +46,8 @@ struct phone_line {
     uint32_t denials;    /* in a row */
     uint64_t left_ms;    /* when it was unplugged */
     uint32_t hub_group;  /* the same for all phones of one hub */
+    bool is_cycling;     /* its port's power is being switched */
+    bool was_quarantined;
     struct usb_interface interface;
     struct usb_pipe pipe;
 };
@@ -58,6 +63,9 @@ struct phones {
     struct phone_link_asked opens; /* what every line's link is given */
     struct hal_usb *usb;           /* NULL: none */
     struct loop_source usb_source;
+    struct hub_power power;
+    struct ladder ladders[PHONES_KNOWN]; /* of the core's phones, by row */
+    uint64_t rungs[LADDER_RUNG_COUNT];   /* tried, ever; END: quarantined */
 };
 
 /* `lines` is zeroed memory for PHONES_MAX lines. */

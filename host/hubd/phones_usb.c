@@ -1,5 +1,6 @@
 #include "host/hubd/phones_usb.h"
 
+#include "host/hubd/recovery.h"
 #include "host/shared/log.h"
 #include "protocol/crc32c.h"
 
@@ -78,9 +79,6 @@ static bool is_phone(const struct hal_usb_device *device, struct usb_interface *
     struct bytes configuration;
     const char *reason = "its descriptors could not be read";
     enum status status = usb_get_device(device->descriptors, &described, &reason);
-    if (status == STATUS_OK && described.device_class == USB_CLASS_HUB) {
-        return false;
-    }
     if (status == STATUS_OK) {
         status = usb_get_configuration(device->descriptors, device->configuration, &configuration,
                                        &reason);
@@ -95,8 +93,19 @@ static bool is_phone(const struct hal_usb_device *device, struct usb_interface *
     return status == STATUS_OK;
 }
 
+static bool is_hub(const struct hal_usb_device *device) {
+    struct usb_device described;
+    const char *reason;
+    return usb_get_device(device->descriptors, &described, &reason) == STATUS_OK &&
+           described.device_class == USB_CLASS_HUB;
+}
+
 static void attach(struct phones *phones, const struct hal_usb_device *device) {
     struct usb_interface interface;
+    if (is_hub(device)) {
+        hub_power_attach(&phones->power, device);
+        return;
+    }
     if (!is_phone(device, &interface)) {
         return;
     }
@@ -112,6 +121,7 @@ static void attach(struct phones *phones, const struct hal_usb_device *device) {
 }
 
 static void detach(struct phones *phones, uint32_t device) {
+    hub_power_detach(&phones->power, device);
     for (uint32_t i = 0; i < phones->line_count; i++) {
         struct phone_line *line = &phones->lines[i];
         if (line->is_usb && line->device == device) {
@@ -132,7 +142,7 @@ static void take_events(struct phones *phones) {
             attach(phones, event.device);
         } else if (event.kind == HAL_USB_DETACHED) {
             detach(phones, event.device->id);
-        } else {
+        } else if (!hub_power_done(&phones->power, event.transfer, phones->now_ms)) {
             usb_pipe_done(event.transfer->owner, event.transfer);
         }
     }
@@ -145,6 +155,8 @@ static void ready(struct loop_source *source, uint32_t events) {
 
 enum status phones_add_usb(struct phones *phones, struct hal_usb *usb) {
     phones->usb = usb;
+    phones->power.usb = usb;
+    phones->power.ended = recovery_power_ended;
     phones->usb_source = (struct loop_source){.ready = ready, .fd = -1};
     return loop_add(phones->loop, &phones->usb_source, usb->handle, EPOLLIN);
 }
@@ -154,6 +166,7 @@ void phones_usb_step(struct phones *phones) {
         return;
     }
     take_events(phones);
+    hub_power_step(&phones->power, phones->now_ms);
     for (uint32_t i = 0; i < phones->line_count; i++) {
         usb_pipe_go_on(&phones->lines[i].pipe);
     }

@@ -41,6 +41,9 @@ enum { REPLUG_MS = 300, CONTROLLER = 1, NODES = 4096 };
 
 enum bus_fault { BUS_GOOD, BUS_STALL, BUS_BABBLE, BUS_ERROR, BUS_DENIED, BUS_BUSY };
 
+enum bus_cure { CURE_NONE, CURE_RESET, CURE_POWER };
+enum hub_mode { HUB_EACH, HUB_GANGED, HUB_NEVER, HUB_LYING, HUB_REFUSING, HUB_LATE };
+
 struct node;
 
 /* A file that a program has opened. */
@@ -67,13 +70,21 @@ struct transfer {
 
 /* One attachment of a device; its node's name is never used again. */
 struct node {
-    struct port *port; /* NULL: it has left */
+    struct port *port; /* a phone's */
+    struct hub *hub;   /* a hub's; both NULL: it has left */
     int pipe;
     bool is_full; /* the pipe: nothing to reap */
     struct file *claimed_by;
     struct transfer *transfers;
     char name[PATH_BYTES];
     char sys[PATH_BYTES + 40];
+};
+
+struct hub {
+    struct node *node; /* NULL: not there */
+    enum hub_mode mode;
+    unsigned long resets;
+    bool is_off[HUB_PORTS + 1];
 };
 
 struct port {
@@ -83,11 +94,13 @@ struct port {
     struct phone_options options;
     struct link_usb link;
     enum bus_fault fault;
+    enum bus_cure cure;
     long detach_at; /* 0: never */
     unsigned long transfers, claims, resets;
     unsigned spoiled_byte, spoiled_value;
     bool is_spoiled;
     uint64_t replug_ms; /* 0: not by itself */
+    bool is_waiting_for_power;
     bool is_used;
 };
 
@@ -99,18 +112,22 @@ static struct transfer pool[TRANSFERS];
 static struct file files[OPENS];
 static struct pollfd waiting[PROGRAMS + 2]; /* input, the listener, the programs */
 static unsigned node_count;
-static bool hubs[PORTS / HUB_PORTS + 2];
+static struct hub hubs[PORTS / HUB_PORTS + 2];
 
 _Noreturn static void die(const char *what) {
     fprintf(stderr, "usb_bus: %s\n", what);
     exit(1);
 }
 
+static bool is_gone(const struct node *node) {
+    return node->port == NULL && node->hub == NULL;
+}
+
 /* ---- transfers ---- */
 
 /* Writable exactly when something may be reaped, or the device has left. */
 static void show(struct node *node) {
-    bool has_done = node->port == NULL;
+    bool has_done = is_gone(node);
     for (const struct transfer *t = node->transfers; t != NULL; t = t->next) {
         has_done = has_done || t->is_done;
     }
@@ -204,7 +221,92 @@ static void pump(struct node *node, uint64_t now_ms) {
     show(node);
 }
 
+static void plug(struct port *port);
 static void unplug(struct port *port);
+
+/* ---- hubs ---- */
+
+static void cure(struct port *port, enum bus_cure by) {
+    if (port->cure == by) {
+        port->fault = BUS_GOOD;
+        port->link.fault = LINK_USB_GOOD;
+    }
+}
+
+static struct port *port_behind(const struct hub *hub, unsigned number) {
+    unsigned h = (unsigned)(hub - hubs);
+    return h == 0 ? NULL : &ports[(h - 1) * HUB_PORTS + number];
+}
+
+static void set_power(struct hub *hub, unsigned number, bool is_on) {
+    struct port *port = port_behind(hub, number);
+    if (hub->mode == HUB_LYING || port == NULL || hub->is_off[number] != is_on) {
+        return;
+    }
+    hub->is_off[number] = !is_on;
+    if (port->node != NULL && (!is_on || hub->mode == HUB_LATE)) {
+        cure(port, CURE_POWER);
+        if (!is_on && hub->mode == HUB_LATE) {
+            port->link.fault = LINK_USB_SILENT; /* without power, and not seen to leave yet */
+            return;
+        }
+        unplug(port);
+        port->is_waiting_for_power = true;
+    }
+    if (is_on && port->is_waiting_for_power) {
+        port->is_waiting_for_power = false;
+        port->link.fault = hub->mode == HUB_LATE ? LINK_USB_GOOD : port->link.fault;
+        plug(port);
+    }
+}
+
+static void switch_power(struct hub *hub, unsigned number, bool is_on) {
+    for (unsigned k = 1; k <= HUB_PORTS; k++) {
+        if (k == number || hub->mode == HUB_GANGED) {
+            set_power(hub, k, is_on);
+        }
+    }
+}
+
+static void restart_hub(struct hub *hub) {
+    hub->resets += 1;
+    for (unsigned k = 1; k <= HUB_PORTS; k++) {
+        struct port *port = port_behind(hub, k);
+        if (port != NULL && port->node != NULL) {
+            cure(port, CURE_POWER);
+            unplug(port);
+            plug(port);
+        }
+    }
+}
+
+/* The size of the answer; negative: stalled. */
+static int hub_answer(struct hub *hub, const uint8_t *setup, uint8_t *data, size_t capacity) {
+    unsigned number = setup[4];
+    uint8_t switching = hub->mode == HUB_GANGED ? 0 : hub->mode == HUB_NEVER ? 2 : 1;
+    const uint8_t descriptor[] = {11, 0x29, HUB_PORTS, switching, 0, 50, 100, 0, 0, 0xff, 0xff};
+    if (setup[0] == 0xa0 && setup[1] == 6) {
+        size_t size = capacity < sizeof descriptor ? capacity : sizeof descriptor;
+        memcpy(data, descriptor, size);
+        return (int)size;
+    }
+    if (number < 1 || number > HUB_PORTS) {
+        return -1;
+    }
+    if (setup[0] == 0xa3 && setup[1] == 0 && capacity >= 4) {
+        const struct port *port = port_behind(hub, number);
+        bool has_phone = port != NULL && port->node != NULL && !hub->is_off[number];
+        memset(data, 0, 4);
+        data[0] = has_phone ? 3 : 0;
+        data[1] = hub->is_off[number] ? 0 : has_phone ? 5 : 1;
+        return 4;
+    }
+    if (setup[0] != 0x23 || setup[2] != 8 || hub->mode == HUB_REFUSING) {
+        return -1;
+    }
+    switch_power(hub, number, setup[1] == 3);
+    return 0;
+}
 
 /* ---- the programs' calls ---- */
 
@@ -231,6 +333,14 @@ static int submit(struct file *file, const struct shim_request *request, const u
         last = &(*last)->next;
     }
     *last = transfer;
+    if (file->node->hub != NULL) {
+        int size = hub_answer(file->node->hub, transfer->data, transfer->data + SETUP_BYTES,
+                              (size_t)transfer->urb.buffer_length - SETUP_BYTES);
+        transfer->moved = size < 0 ? 0 : (uint32_t)size;
+        finish(transfer, size < 0 ? -EPIPE : 0);
+        show(file->node);
+        return 0;
+    }
     port->transfers += 1;
     if (port->detach_at > 0 && --port->detach_at == 0) {
         unplug(port);
@@ -334,12 +444,12 @@ static int serve(struct file *file, const struct shim_request *request, const ui
                  struct shim_answer *answer, uint32_t *target) {
     struct port *port = file->node->port;
     if (request->request == (uint32_t)USBDEVFS_REAPURBNDELAY) {
-        return port == NULL ? -ENODEV : -EAGAIN;
+        return is_gone(file->node) ? -ENODEV : -EAGAIN;
     }
     if (request->request == (uint32_t)USBDEVFS_DISCARDURB) {
         return discard(file, request->address);
     }
-    if (port == NULL) {
+    if (is_gone(file->node)) {
         return -ENODEV;
     }
     switch (request->request) {
@@ -351,12 +461,17 @@ static int serve(struct file *file, const struct shim_request *request, const ui
     case (uint32_t)USBDEVFS_SUBMITURB:
         return submit(file, request, payload);
     case (uint32_t)USBDEVFS_CLAIMINTERFACE:
-        return claim(file);
+        return port == NULL ? 0 : claim(file);
     case (uint32_t)USBDEVFS_RELEASEINTERFACE:
         give_back(file);
         return 0;
     case (uint32_t)USBDEVFS_RESET:
+        if (port == NULL) {
+            restart_hub(file->node->hub);
+            return 0;
+        }
         port->resets += 1;
+        cure(port, CURE_RESET);
         return 0;
     case (uint32_t)USBDEVFS_CLEAR_HALT:
     case (uint32_t)USBDEVFS_SETCONFIGURATION:
@@ -370,10 +485,10 @@ static int serve(struct file *file, const struct shim_request *request, const ui
 }
 
 static int open_file(int program, uint32_t number) {
-    if (number >= NODES || nodes[number].port == NULL) {
+    if (number >= NODES || is_gone(&nodes[number])) {
         return -ENODEV;
     }
-    if (nodes[number].port->fault == BUS_DENIED) {
+    if (nodes[number].port != NULL && nodes[number].port->fault == BUS_DENIED) {
         return -EACCES;
     }
     for (unsigned i = 1; i < OPENS; i++) {
@@ -494,15 +609,6 @@ static void add_device(const char *sys, const char *name, unsigned number, const
     }
 }
 
-/* A hub that is there, and asked nothing. */
-static void add_hub(const char *sys, const char *name) {
-    static const uint8_t hub[] = {18, 1, 0, 2, 9, 0,  1, 64, 9,    4, 0xaa, 0x55, 0, 1, 0,
-                                  0,  0, 1, 9, 2, 25, 0, 1,  1,    0, 0xe0, 0,    9, 4, 0,
-                                  0,  1, 9, 0, 0, 0,  7, 5,  0x81, 3, 2,    0,    12};
-    node_count += 1;
-    add_device(sys, name, node_count, "", (struct bytes){hub, sizeof hub});
-}
-
 /* The node as usbfs shows it: nothing to reap yet. */
 static void open_pipe(struct node *node) {
     char path[PATH_BYTES * 2];
@@ -519,15 +625,27 @@ static void open_pipe(struct node *node) {
     show(node);
 }
 
+static void add_hub(struct hub *hub, const char *sys, const char *name) {
+    static const uint8_t descriptors[] = {18, 1, 0, 2, 9, 0,  1, 64, 9,    4, 0xaa, 0x55, 0, 1, 0,
+                                          0,  0, 1, 9, 2, 25, 0, 1,  1,    0, 0xe0, 0,    9, 4, 0,
+                                          0,  1, 9, 0, 0, 0,  7, 5,  0x81, 3, 2,    0,    12};
+    node_count += 1;
+    struct node *node = &nodes[node_count];
+    snprintf(node->name, sizeof node->name, "/dev/bus/usb/001/%03u", node_count);
+    add_device(sys, name, node_count, "", (struct bytes){descriptors, sizeof descriptors});
+    node->hub = hub;
+    hub->node = node;
+    open_pipe(node);
+}
+
 static void plug(struct port *port) {
     char hub[PATH_BYTES];
     char name[32];
     uint8_t descriptors[LINK_USB_DESCRIPTORS];
     unsigned h = (port->number - 1) / HUB_PORTS + 1;
     snprintf(hub, sizeof hub, "/devices/pci0000:00/0000:00:14.0/usb1/1-%u", h);
-    if (!hubs[h]) {
-        hubs[h] = true;
-        add_hub(hub, "hub");
+    if (hubs[h].node == NULL) {
+        add_hub(&hubs[h], hub, "hub");
     }
     if (node_count + 1 == NODES) {
         die("too many attachments");
@@ -617,6 +735,16 @@ static void command_fault(struct port *port, const char *name) {
     }
 }
 
+static void command_hub(unsigned long number, const char *mode) {
+    static const char *const modes[] = {"each", "ganged", "never", "lying", "refusing", "late"};
+    if (number >= array_count(hubs)) {
+        die("there is no such hub");
+    }
+    for (unsigned i = 0; i < array_count(modes); i++) {
+        hubs[number].mode = strcmp(mode, modes[i]) == 0 ? (enum hub_mode)i : hubs[number].mode;
+    }
+}
+
 static void obey(char *line) {
     char *rest = NULL;
     char *verb = strtok_r(line, " \n", &rest);
@@ -642,6 +770,12 @@ static void obey(char *line) {
         port->detach_at = strtol(word, NULL, 10);
     } else if (strcmp(verb, "fault") == 0 && word != NULL) {
         command_fault(port, word);
+    } else if (strcmp(verb, "cure") == 0 && word != NULL) {
+        port->cure = strcmp(word, "reset") == 0   ? CURE_RESET
+                     : strcmp(word, "power") == 0 ? CURE_POWER
+                                                  : CURE_NONE;
+    } else if (strcmp(verb, "hub") == 0 && word != NULL) {
+        command_hub(port_number, word);
     } else if (strcmp(verb, "count") == 0) {
         printf("count %u %lu %lu %lu\n", port->number, port->transfers, port->claims, port->resets);
     } else {
@@ -677,7 +811,7 @@ int main(void) {
         die("start it through umockdev-wrapper");
     }
     setvbuf(stdin, NULL, _IONBF, 0); /* poll() must see every line */
-    add_hub("/devices/pci0000:00/0000:00:14.0/usb1", "usb1");
+    add_hub(&hubs[0], "/devices/pci0000:00/0000:00:14.0/usb1", "usb1");
     listen_for_programs();
     printf("bus %s\n", root);
     fflush(stdout);
