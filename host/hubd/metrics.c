@@ -54,7 +54,8 @@ static void put_phones(struct metrics_text *text, const struct hub *hub) {
 
 /* What was done to bring phones back, and how often their power was switched. */
 static void put_recovery(struct metrics_text *text, const struct phones *phones) {
-    metrics_head(text, "hub_recovery_rungs_total", "counter", "Rungs of the recovery ladder tried.");
+    metrics_head(text, "hub_recovery_rungs_total", "counter",
+                 "Rungs of the recovery ladder tried.");
     for (unsigned r = 0; r < LADDER_RUNG_COUNT; r++) {
         metrics_put(text, "hub_recovery_rungs_total{rung=\"%s\"} %llu\n",
                     r == LADDER_END ? "quarantine" : ladder_rules[r].name,
