@@ -179,6 +179,8 @@ bool schedule_pick(struct hub *hub, const struct schedule_filter *filter,
 /* `worker` empty: for hubd itself. `claim` may be NULL. */
 void schedule_grant(struct hub *hub, const struct schedule_pick *pick, struct bytes worker,
                     const uint8_t *claim);
+/* What the attempt may not do twice, by the capability as it is now; it may be NULL. */
+void hub_lease_set_actions(struct hub_lease *lease, const struct capability *capability);
 /* The attempt on a phone whose item is leased begins. */
 void schedule_start(struct hub *hub, uint32_t phone);
 void schedule_run(struct hub *hub);

@@ -18,9 +18,6 @@ static void keep_lease(struct hub *hub, uint32_t item, uint32_t phone) {
     if (of->image.state == RECORD_RUNNING) {
         uint64_t attempt_ms = capability == NULL ? HUB_LEASE_MS : capability->attempt_ms;
         on->lease.limit_ms = of->attempt_started.mono_ms + attempt_ms;
-        on->lease.once_actions = capability == NULL ? 0 : capability->once_actions;
-        on->lease.action_count =
-            capability == NULL || capability->action_count == 0 ? 1 : capability->action_count;
     }
     hub_item_rearm(hub, item);
 }
@@ -34,9 +31,7 @@ static void restore_lease(struct hub *hub, uint32_t item) {
     struct hub_phone *on = &hub->phones[phone];
     queue_pass_gates(hub, item);
     if (of->image.state == RECORD_RUNNING) {
-        const struct capability *capability = hub_capability_of(hub, item);
-        on->lease.once_actions = capability == NULL ? 0 : capability->once_actions;
-        on->lease.action_count = capability == NULL ? 0 : capability->action_count;
+        hub_lease_set_actions(&on->lease, hub_capability_of(hub, item));
         hub_budget_replay_running(hub, phone);
     }
     if (on->lease.worker[0] != '\0' && of->attempt_started.boot == hub->image.boot &&

@@ -120,6 +120,12 @@ void schedule_grant(struct hub *hub, const struct schedule_pick *pick, struct by
     hub_item_change(hub, pick->item, ITEM_ON_GRANT, RECORD_LEASED_EVENT);
 }
 
+void hub_lease_set_actions(struct hub_lease *lease, const struct capability *capability) {
+    bool is_one = capability != NULL && capability->is_external && capability->action_count == 0;
+    lease->once_actions = capability == NULL ? 0 : capability->once_actions;
+    lease->action_count = is_one ? 1 : capability == NULL ? 0 : capability->action_count;
+}
+
 void schedule_start(struct hub *hub, uint32_t phone) {
     struct hub_phone *on = &hub->phones[phone];
     struct hub_item *of = &hub->items[on->item];
@@ -135,10 +141,8 @@ void schedule_start(struct hub *hub, uint32_t phone) {
     of->progress_percent = 0;
     of->step = (uint8_t)of->image.actions_done;
     on->lease.limit_ms = hub->clock.mono_ms + capability->attempt_ms;
-    on->lease.once_actions = capability->once_actions;
-    on->lease.action_count = capability->action_count;
+    hub_lease_set_actions(&on->lease, capability);
     if (capability->is_external) {
-        on->lease.action_count = capability->action_count == 0 ? 1 : capability->action_count;
         on->lease.expiry_ms = hub->clock.mono_ms + hub_lease_ms(hub, on->item);
     }
     hub_budget_take(hub, phone, hub->clock.mono_ms);

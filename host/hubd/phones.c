@@ -129,6 +129,15 @@ static void keep_model(const struct phone_line *line, const char *id,
              is_said ? line->link.model : hub->phones[phone].model);
 }
 
+/* A phone whose lease outlived a restart of the program is away until it is found: now. */
+static void note_return(struct phone_line *line) {
+    bool is_away = line->phones->hub->phones[line->phone].state == RECORD_PHONE_AWAY;
+    if (is_away && line->away_since_ms == 0) {
+        line->away_since_ms = line->phones->now_ms;
+        line->has_left = true;
+    }
+}
+
 static void identify(struct phone_line *line) {
     char id[RECORD_ID_MAX + 1];
     char model[RECORD_ID_MAX + 1];
@@ -140,6 +149,7 @@ static void identify(struct phone_line *line) {
     line->is_identified = status == STATUS_OK;
     if (status == STATUS_OK) {
         line->phones->hub->phones[line->phone].hub_group = line->hub_group;
+        note_return(line);
     }
     if (status == STATUS_FULL) {
         log_error("phone_refused phone=%s slot=%s reason=%s", id, line->slot,

@@ -350,6 +350,29 @@ static void a_power_loss_ends_the_leases_of_workers_uncounted(void **state) {
     }
 }
 
+static void set_once(void) {
+    struct capability capability = rig.hub.capabilities[RIG_OUTSIDE];
+    capability.once_actions = 1;
+    assert_int_equal(hub_capability_set(&rig.hub, &capability), STATUS_OK);
+}
+
+/* An external capability without actions is one action. */
+static void work_that_must_not_run_twice_is_in_doubt_unless_its_worker_says(void **state) {
+    (void)state;
+    struct hub_worker worker;
+    set_once();
+    uint32_t process = start_one(&worker);
+    assert_int_equal(rig_worker_end(&rig, &worker, RECORD_FAILURE, HUB_RETRYABLE_YES), STATUS_OK);
+    assert_int_equal(state_of(process), RECORD_RETRY_WAIT);
+    rig_start(&rig);
+    set_once();
+    process = start_one(&worker);
+    rig_advance(&rig, RIG_LEASE_MS);
+    rig_advance(&rig, RIG_GRACE_MS);
+    assert_int_equal(state_of(process), RECORD_SUSPENDED);
+    assert_int_equal(rig_item(&rig, process, 1)->image.suspension, RECORD_SUSPEND_UNCERTAIN);
+}
+
 static void a_phone_that_does_not_come_back_after_a_restart_is_lost(void **state) {
     (void)state;
     struct hub_worker worker;
@@ -425,6 +448,8 @@ int firmware_hub_worker_tests(void) {
         cmocka_unit_test_setup(a_lost_phone_takes_the_lease_away, set_up),
         cmocka_unit_test_setup(a_lease_survives_a_restart_with_its_token_and_its_time_anew, set_up),
         cmocka_unit_test_setup(a_power_loss_ends_the_leases_of_workers_uncounted, set_up),
+        cmocka_unit_test_setup(work_that_must_not_run_twice_is_in_doubt_unless_its_worker_says,
+                               set_up),
         cmocka_unit_test_setup(a_phone_that_does_not_come_back_after_a_restart_is_lost, set_up),
         cmocka_unit_test_setup(a_stop_that_was_pending_goes_on_after_a_restart, set_up),
         cmocka_unit_test_setup(a_shutdown_leaves_workers_their_leases, set_up),

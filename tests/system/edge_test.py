@@ -94,6 +94,40 @@ class Waiting(hub_rig.HubCase):
         self.assertEqual(self.process(identity)["status"], "executing")
 
 
+class Workers(hub_rig.HubCase):
+    limit_seconds = 60
+
+    def tell(self, job, what, method="POST", **more):
+        body = dict(more, worker="w1", lease_token=job["lease_token"])
+        return self.worker.call(method, "/api/internal/jobs/%s/%s" % (job["id"], what), body)
+
+    def test_a_lease_goes_on_over_a_death_of_the_hub_and_its_phone_is_found_again(self):
+        _, first = self.start_phones(1)
+        self.write("capabilities/outside.ini",
+                   "[capability]\nname = outside\nrunner = external\n")
+        self.write("tokens", hub_rig.TOKENS + "w1 worker worker-secret\n")
+        self.start_hub([first])
+        self.worker = self.new_client("worker-secret")
+        self.wait_phones("SIM001")
+        identity = self.submit("outside")
+        queue = "/api/internal/jobs/queue?worker=w1&batch=1&claim_id=c1"
+        job, = self.worker.get(queue).body["jobs"]
+        self.assertEqual(self.tell(job, "status", "PUT", status="running").status, 200)
+        self.hub.kill()
+        self.hub.wait()
+        self.restart_hub()
+        self.worker = self.new_client("worker-secret")
+        again, = self.worker.get(queue).body["jobs"]
+        self.assertEqual(again["lease_token"], job["lease_token"])
+        self.wait_phones("SIM001", state="leased")
+        self.assertEqual(self.tell(job, "heartbeat").status, 200)
+        self.assertEqual(self.process(identity)["status"], "executing")
+        self.assertEqual(self.tell(job, "complete", exitCode=0).status, 200)
+        self.assertEqual(self.wait_end(identity)["status"], "completed")
+        self.wait_phones("SIM001")
+        self.assertEqual(self.tell(job, "complete", exitCode=0).status, 409)
+
+
 class Reload(hub_rig.HubCase):
     limit_seconds = 60
 
