@@ -129,9 +129,23 @@ _Noreturn static void die_of_store(void) {
     _exit(EXIT_STORE);
 }
 
-/* Ends the running sync: answers first, then the next group. Before that group is submitted every
- * ready socket is read once more, so that clients which the answers have woken join it: until as
- * many wait again as before, but not longer than a small part of a sync. */
+/* Reads sockets until as many requests wait as before the answers, but not longer than a tenth of
+ * the last sync: the clients that the answers have woken join the next group. The first
+ * microseconds go without sleeping, since waking up would cost as much. */
+static void gather(struct daemon *daemon, uint32_t waited) {
+    enum { AWAKE_US = 50, GATHER_MAX_US = 5000 };
+    uint64_t start_us = now_us();
+    uint64_t budget_us = daemon->sync_us / 10 > AWAKE_US ? daemon->sync_us / 10 : AWAKE_US;
+    budget_us = budget_us < GATHER_MAX_US ? budget_us : GATHER_MAX_US;
+    uint64_t spent_us = 0;
+    do {
+        loop_step_us(&daemon->loop, spent_us < AWAKE_US ? 0 : (uint32_t)(budget_us - spent_us));
+        http_server_step(&daemon->api.server, daemon->hub.clock.mono_ms);
+        spent_us = now_us() - start_us;
+    } while (spent_us < budget_us && daemon->api.wait_count < waited);
+}
+
+/* Ends the running sync: answers first, then the next group. */
 static void turn_of_store(struct daemon *daemon) {
     enum status status = hub_poll(&daemon->hub);
     if (status == STATUS_OK) {
@@ -141,12 +155,7 @@ static void turn_of_store(struct daemon *daemon) {
         notifier_release(&daemon->notifier);
         uplink_step(&daemon->uplink, daemon->hub.clock.mono_ms);
         executor_step(&daemon->executor, daemon->hub.clock.mono_ms);
-        uint64_t budget_us = daemon->sync_us / 10 > 50 ? daemon->sync_us / 10 : 50;
-        uint64_t end_us = now_us() + budget_us;
-        do {
-            loop_step(&daemon->loop, 0);
-            http_server_step(&daemon->api.server, daemon->hub.clock.mono_ms);
-        } while (now_us() < end_us && daemon->api.wait_count < waited);
+        gather(daemon, waited);
     } else if (status != STATUS_AGAIN) {
         die_of_store();
     }

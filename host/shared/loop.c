@@ -1,5 +1,6 @@
 #include "host/shared/loop.h"
 
+#include <errno.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,9 +48,7 @@ void loop_remove(struct loop *loop, struct loop_source *source) {
     }
 }
 
-void loop_step(struct loop *loop, int64_t timeout_ms) {
-    int timeout = timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms;
-    int count = epoll_wait(loop->epoll_fd, loop->fetched, (int)array_count(loop->fetched), timeout);
+static void call_ready(struct loop *loop, int count) {
     loop->fetched_count = count < 0 ? 0 : count;
     for (int i = 0; i < loop->fetched_count; i++) {
         struct loop_source *source = loop->fetched[i].data.ptr;
@@ -58,6 +57,24 @@ void loop_step(struct loop *loop, int64_t timeout_ms) {
         }
     }
     loop->fetched_count = 0;
+}
+
+void loop_step(struct loop *loop, int64_t timeout_ms) {
+    int timeout = timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms;
+    call_ready(loop,
+               epoll_wait(loop->epoll_fd, loop->fetched, (int)array_count(loop->fetched), timeout));
+}
+
+void loop_step_us(struct loop *loop, uint32_t timeout_us) {
+    const struct timespec limit = {.tv_sec = timeout_us / 1000000,
+                                   .tv_nsec = timeout_us % 1000000 * 1000L};
+    int count =
+        epoll_pwait2(loop->epoll_fd, loop->fetched, (int)array_count(loop->fetched), &limit, NULL);
+    if (count < 0 && errno == ENOSYS) {
+        count = epoll_wait(loop->epoll_fd, loop->fetched, (int)array_count(loop->fetched),
+                           (int)(timeout_us / 1000));
+    }
+    call_ready(loop, count);
 }
 
 uint64_t loop_now_ms(void) {

@@ -36,6 +36,8 @@ void loop_remove(struct loop *loop, struct loop_source *source);
 /* Waits until something is ready or `timeout_ms` is over (-1: no limit, 0: does not wait), then
  * calls each ready source once. */
 void loop_step(struct loop *loop, int64_t timeout_ms);
+/* The same to the microsecond; before Linux 5.11 rounded down to a millisecond. */
+void loop_step_us(struct loop *loop, uint32_t timeout_us);
 
 /* Milliseconds of CLOCK_BOOTTIME: goes on in suspend, never jumps. */
 uint64_t loop_now_ms(void);
