@@ -169,7 +169,9 @@ struct hub_claim {
     struct bytes claim_id;        /* up to RECORD_ID_MAX bytes; empty: none */
     const uint32_t *capabilities; /* whose items; NULL: of all that are external */
     uint32_t capability_count;
-    uint32_t batch; /* at most so many items, 1 to HUB_CLAIM_MAX */
+    uint64_t process; /* number; only its items, out of turn: who asks for its own waits for no
+                         other, who may have gone. 0: any */
+    uint32_t batch;   /* at most so many items, 1 to HUB_CLAIM_MAX */
 };
 
 struct hub_claimed {

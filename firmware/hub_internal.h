@@ -167,13 +167,16 @@ struct schedule_filter {
     bool is_external;
     const uint32_t *capabilities; /* NULL: all */
     uint32_t capability_count;
+    uint32_t process; /* index, when has_process */
+    bool has_process;
 };
 struct schedule_pick {
     uint64_t order;
     uint32_t item;
     uint32_t phone;
 };
-/* The first item that may run now, and the phone for it. False: none. */
+/* The first item that may run now, and the phone for it; of one process, whichever of its items may
+ * run. False: none. */
 bool schedule_pick(struct hub *hub, const struct schedule_filter *filter,
                    struct schedule_pick *pick);
 /* `worker` empty: for hubd itself. `claim` may be NULL. */

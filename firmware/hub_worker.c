@@ -37,8 +37,13 @@ static enum status lease_items(struct hub *hub, const struct hub_claim *claim,
                                const uint8_t *digest, struct hub_claimed *claimed) {
     const struct schedule_filter filter = {.is_external = true,
                                            .capabilities = claim->capabilities,
-                                           .capability_count = claim->capability_count};
+                                           .capability_count = claim->capability_count,
+                                           .process = hub_process_find(hub, claim->process),
+                                           .has_process = claim->process != 0};
     struct schedule_pick pick;
+    if (filter.has_process && filter.process == HUB_NONE) {
+        return STATUS_OK;
+    }
     /* Nothing is changed but by a grant: the room is asked for before the first. */
     if (!hub_has_room(hub, claim->batch * HUB_RECORD_BYTES)) {
         return STATUS_AGAIN;

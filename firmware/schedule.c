@@ -79,9 +79,32 @@ static void look_at_lanes(struct hub *hub, const struct schedule_filter *filter,
     }
 }
 
+/* The items of one process, wherever they stand in their lanes. */
+static void look_at_process(struct hub *hub, const struct schedule_filter *filter,
+                            struct schedule_pick *pick) {
+    uint32_t item = hub->processes[filter->process].first_item;
+    for (; item != HUB_NONE && pick->item == HUB_NONE; item = hub->items[item].next_of_process) {
+        const struct hub_item *of = &hub->items[item];
+        if (of->image.state != RECORD_READY || !of->is_queued ||
+            queue_shut_gate(hub, of->strand) != HUB_NONE) {
+            continue;
+        }
+        const struct hub_lane *lane = &hub->lanes[hub->strands[of->strand].lane];
+        uint32_t phone =
+            is_wanted(hub, filter, lane->capability) ? phone_for(hub, lane, item) : HUB_NONE;
+        if (phone != HUB_NONE) {
+            *pick = (struct schedule_pick){hub->item_nodes[item].order, item, phone};
+        }
+    }
+}
+
 bool schedule_pick(struct hub *hub, const struct schedule_filter *filter,
                    struct schedule_pick *pick) {
     *pick = (struct schedule_pick){UINT64_MAX, HUB_NONE, HUB_NONE};
+    if (filter->has_process) {
+        look_at_process(hub, filter, pick);
+        return pick->item != HUB_NONE;
+    }
     bool is_any_free = false;
     for (uint32_t word = 0; word < hub_phone_words(hub->board); word++) {
         for (uint32_t bits = hub->free_phones[word]; bits != 0; bits &= bits - 1) {

@@ -26,6 +26,7 @@ struct command_line {
     const struct cli *cli;
     const char *const *operands;
     int operand_count;
+    char *const *program; /* what stands behind `--`, NULL-terminated; NULL: nothing */
     bool is_json;
     const struct client_settings *settings;
     struct client client; /* open, unless the command is offline */
@@ -39,7 +40,8 @@ struct command {
     const struct cli_option *options;
     size_t option_count;
     int operands_min, operands_max;
-    bool is_offline; /* needs no hub */
+    bool is_offline;    /* needs no hub */
+    bool takes_program; /* behind `--` */
     int (*run)(struct command_line *line);
 };
 

@@ -1,5 +1,6 @@
 /* hubctl - the command line for one hub, or for the fleet at an upstream's address. */
 #include "host/hubctl/follow.h"
+#include "host/hubctl/lease.h"
 #include "host/hubctl/lists.h"
 #include "host/hubctl/processes.h"
 #include "host/hubctl/run.h"
@@ -25,10 +26,7 @@ static const struct cli_option global_options[] = {
 };
 
 static const struct command_group *const groups[] = {
-    &lists_group,
-    &processes_group,
-    &run_group,
-    &store_group,
+    &lists_group, &processes_group, &run_group, &lease_group, &store_group,
 };
 
 /* ---- finding the command ---- */
@@ -139,6 +137,12 @@ int main(int argc, char **argv) {
     const struct command *command = word == argc ? NULL : find_command(argv[word], second);
     if (command == NULL) {
         refuse_without_command(argc, argv, word);
+    }
+    for (int i = word; command->takes_program && i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            line.program = argv + i + 1;
+            argc = i;
+        }
     }
     for (int i = word; i < argc; i++) {
         argv[i] = strcmp(argv[i], "-f") == 0 ? follow : argv[i];

@@ -293,6 +293,17 @@ enum status adb_host_open(struct adb_host *host, struct phones *phones,
     return status;
 }
 
+void adb_host_reopen(struct adb_host *host) {
+    for (uint32_t p = 0; p < host->hub->phone_count && host->dir[0] != '\0'; p++) {
+        const struct hub_phone *phone = &host->hub->phones[p];
+        struct adb_endpoint *endpoint = NULL;
+        if (phone->item != HUB_NONE && phone->lease.worker[0] != '\0') {
+            uint64_t token = host->hub->items[phone->item].image.token;
+            (void)!adb_endpoint_open(host, p, token, NULL, &endpoint);
+        }
+    }
+}
+
 void adb_host_close(struct adb_host *host) {
     for (size_t i = 0; i < ADB_ENDPOINTS; i++) {
         if (host->endpoints[i].host != NULL) {

@@ -134,6 +134,10 @@ must_check enum status adb_host_open(struct adb_host *host, struct phones *phone
                                      struct adb_client *clients, uint8_t *buffers);
 void adb_host_close(struct adb_host *host);
 
+/* After a start: opens the endpoints of external workers whose leases have outlived the restart, or
+ * their tools would find nobody. */
+void adb_host_reopen(struct adb_host *host);
+
 /* Opens the endpoint of a lease that is running, or finds it open. The path is the same after a
  * restart of hubd. `ports` may be NULL: what the configuration says. STALE_LEASE: it is not the
  * phone's lease. ILLEGAL: no endpoint is served. IO. */

@@ -1,4 +1,5 @@
-/* The adb endpoint of a lease: whoever has the lease's token learns where its phone is served. */
+/* The adb endpoint of a lease: its worker, by name and fencing token, learns where its phone is
+ * served. The token of a lease of hubd's own work opens it for operators. */
 #include "host/hubd/api_internal.h"
 #include "protocol/text.h"
 
@@ -31,6 +32,28 @@ static bool read_token(const struct http_api_call *call, uint64_t *token) {
     return true;
 }
 
+/* Whether the caller is who holds the lease. False: refused. */
+static bool is_holder(const struct http_api_call *call, uint32_t phone) {
+    const char *holder = api_of(call)->hub->phones[phone].lease.worker;
+    jsmntok_t tokens[16];
+    struct json json;
+    struct json_error error;
+    unsigned value = 0;
+    char worker[RECORD_ID_MAX + 1] = "";
+    check(json_parse(&json, call->request->body, tokens, array_count(tokens), &error) ==
+          STATUS_OK); /* as it did for the token */
+    if (json_member(&json, 0, "worker", &value) == STATUS_OK &&
+        json_get_string(&json, value, worker, sizeof worker) != STATUS_OK) {
+        worker[0] = '\0';
+    }
+    bool is_own = holder[0] == '\0';
+    if (strcmp(holder, worker) == 0 && (!is_own || (call->token->scopes & TOKEN_OPERATE) != 0)) {
+        return true;
+    }
+    http_api_refuse(call, 409, "stale_lease", "the worker is not the one that holds this lease");
+    return false;
+}
+
 static void answer(const struct http_api_call *call, const struct adb_endpoint *endpoint) {
     const struct hub *hub = api_of(call)->hub;
     struct json_writer writer = http_api_begin_json(call);
@@ -54,7 +77,7 @@ void api_open_adb(const struct http_api_call *call) {
         http_api_refuse(call, 404, "not_found", "no such phone");
         return;
     }
-    if (!read_token(call, &token)) {
+    if (!read_token(call, &token) || !is_holder(call, phone)) {
         return;
     }
     enum status status = adb_endpoint_open(api->adb, phone, token, NULL, &endpoint);

@@ -124,6 +124,8 @@ struct claim {
     char worker[RECORD_ID_MAX + 1];
     char claim_id[RECORD_ID_MAX + 1];
     char types[TYPES_BYTES];
+    char process[PROCESS_ID_SIZE];
+    uint64_t number; /* of `process`; 0: any */
     uint64_t batch;
     uint32_t capabilities[HUB_CLAIM_MAX];
     uint32_t capability_count;
@@ -139,6 +141,9 @@ static bool read_claim_body(const struct api_body *body, struct claim *claim) {
         !api_body_text(
             body, 0,
             (struct api_text){"claim_id", false, NULL, claim->claim_id, sizeof claim->claim_id}) ||
+        !api_body_text(
+            body, 0,
+            (struct api_text){"process_id", false, NULL, claim->process, sizeof claim->process}) ||
         !api_body_number(body, 0, "batch", HUB_CLAIM_MAX, &claim->batch)) {
         return false;
     }
@@ -193,6 +198,23 @@ static bool read_claim(const struct http_api_call *call, struct claim *claim) {
         http_api_refuse_at(call, 422, "missing_member", "`worker` is required", "/worker");
         return false;
     }
+    return true;
+}
+
+/* A process that this hub does not know has nothing to claim: its answer is empty. */
+static bool find_process(const struct http_api_call *call, struct claim *claim) {
+    const struct hub *hub = api_of(call)->hub;
+    struct process_id id;
+    if (claim->process[0] == '\0') {
+        return true;
+    }
+    if (process_id_parse(http_api_text(claim->process), &id) != STATUS_OK ||
+        strcmp(id.hub_id, hub->hub_id) != 0 || id.epoch != hub->store.epoch) {
+        http_api_refuse_at(call, 422, "unknown_process", "`process_id` is no process of this hub",
+                           "/process_id");
+        return false;
+    }
+    claim->number = id.number;
     return true;
 }
 
@@ -261,7 +283,7 @@ void api_worker_claim(const struct http_api_call *call) {
     static struct claim claim;
     struct hub *hub = api_of(call)->hub;
     struct hub_claimed claimed = {0};
-    if (!read_claim(call, &claim) || !find_types(call, &claim)) {
+    if (!read_claim(call, &claim) || !find_types(call, &claim) || !find_process(call, &claim)) {
         return;
     }
     const struct hub_claim order = {
@@ -269,6 +291,7 @@ void api_worker_claim(const struct http_api_call *call) {
         .claim_id = http_api_text(claim.claim_id),
         .capabilities = claim.capability_count > 0 ? claim.capabilities : NULL,
         .capability_count = claim.capability_count,
+        .process = claim.number,
         .batch = (uint32_t)claim.batch,
     };
     enum status status = hub->is_stopping ? STATUS_OK : hub_claim(hub, &order, &claimed);

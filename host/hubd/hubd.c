@@ -297,6 +297,7 @@ static void open_adb(struct daemon *daemon) {
         STATUS_OK) {
         daemon_die(1, "[adb] dir, operators: cannot be served: %s", strerror(errno));
     }
+    adb_host_reopen(&daemon->adb);
 }
 
 static void open_artifacts(struct daemon *daemon) {

@@ -292,8 +292,15 @@ enum status rig_settle_item(struct rig *rig, uint32_t process, uint32_t number, 
 
 struct hub_claimed rig_claim(struct rig *rig, const char *worker, const char *claim_id,
                              uint32_t batch) {
-    const struct hub_claim claim = {
-        .worker = text_of(worker), .claim_id = text_of(claim_id), .batch = batch};
+    return rig_claim_of(rig, worker, claim_id, batch, 0);
+}
+
+struct hub_claimed rig_claim_of(struct rig *rig, const char *worker, const char *claim_id,
+                                uint32_t batch, uint64_t process) {
+    const struct hub_claim claim = {.worker = text_of(worker),
+                                    .claim_id = text_of(claim_id),
+                                    .batch = batch,
+                                    .process = process};
     struct hub_claimed claimed;
     rig_commit(rig);
     assert_int_equal(hub_claim(&rig->hub, &claim, &claimed), STATUS_OK);

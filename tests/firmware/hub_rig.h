@@ -89,6 +89,9 @@ enum status rig_settle_item(struct rig *rig, uint32_t process, uint32_t number, 
 /* A claim by this worker of up to `batch` items of RIG_OUTSIDE; settled. */
 struct hub_claimed rig_claim(struct rig *rig, const char *worker, const char *claim_id,
                              uint32_t batch);
+/* Only items of the process of this number. */
+struct hub_claimed rig_claim_of(struct rig *rig, const char *worker, const char *claim_id,
+                                uint32_t batch, uint64_t process);
 struct hub_worker rig_worker(struct rig *rig, const char *name, uint32_t item);
 /* Starts or ends the attempt of a claimed item; settled. */
 enum status rig_worker_start(struct rig *rig, const struct hub_worker *worker);
