@@ -150,6 +150,23 @@ void hub_item_rearm(struct hub *hub, uint32_t item) {
     timer_set(&hub->timers, hub_item_timer(hub, item), timer_for(hub, item, TIMER_NEVER));
 }
 
+const uint64_t hub_stay_ms[HUB_STAYS - 1] = {10, 100, 1000, 10000, 60000, 600000, 3600000};
+
+static void count_transition(struct hub *hub, struct hub_item *of, enum record_item_state from) {
+    hub->counters.transitions[from][of->image.state] += 1;
+    if (from == of->image.state) {
+        return;
+    }
+    uint64_t stayed_ms = hub->clock.mono_ms - of->entered_ms;
+    uint32_t class = 0;
+    while (class < HUB_STAYS - 1 && stayed_ms > hub_stay_ms[class]) {
+        class += 1;
+    }
+    hub->counters.stays[from][class] += 1;
+    hub->counters.stayed_ms[from] += stayed_ms;
+    of->entered_ms = hub->clock.mono_ms;
+}
+
 static void apply(struct hub *hub, uint32_t item, enum item_event event, enum record_event record) {
     struct hub_item *of = &hub->items[item];
     enum record_item_state from = of->image.state;
@@ -169,7 +186,7 @@ static void apply(struct hub *hub, uint32_t item, enum item_event event, enum re
     hub_item_enter(hub, item);
     timer_set(&hub->timers, hub_item_timer(hub, item),
               timer_for(hub, item, was_stopping ? due : TIMER_NEVER));
-    hub->counters.transitions[from][of->image.state] += 1;
+    count_transition(hub, of, from);
     (void)hub_log_item(hub, item, record);
     if (item_is_terminal(of->image.state)) {
         queue_release(hub, item);

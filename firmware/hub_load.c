@@ -214,6 +214,7 @@ static void load_item(struct hub *hub, uint32_t index) {
         .strand = HUB_NONE,
         .first_attempt = HUB_NONE,
         .attempt_started = header.time,
+        .entered_ms = hub->clock.mono_ms,
         .needs_recovery = image.state == RECORD_LEASED || image.state == RECORD_RUNNING,
     };
     if (hub->items[index].needs_recovery) {

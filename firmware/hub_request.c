@@ -67,6 +67,7 @@ uint32_t hub_item_make(struct hub *hub, uint32_t process, const struct hub_targe
         .next_of_process = HUB_NONE,
         .strand = HUB_NONE,
         .first_attempt = HUB_NONE,
+        .entered_ms = hub->clock.mono_ms,
     };
     *(of->last_item == HUB_NONE ? &of->first_item : &hub->items[of->last_item].next_of_process) =
         item;

@@ -69,6 +69,7 @@ struct hub_item {
     uint32_t attempt_count;
     uint64_t start_seq; /* of the record that started the running attempt */
     struct record_time attempt_started;
+    uint64_t entered_ms;      /* monotonic; into its state, or when the program started */
     uint8_t progress_percent; /* volatile */
     uint8_t step;             /* action it is in, from 0; volatile */
     bool needs_recovery;      /* was leased or running when the program ended */
@@ -163,8 +164,15 @@ struct hub_label_set {
     uint32_t references; /* processes that have not ended */
 };
 
+enum { HUB_STAYS = 8 }; /* classes of how long an item stayed in a state; the last has no limit */
+
+/* Upper limits of the classes but the last, in milliseconds. */
+extern const uint64_t hub_stay_ms[HUB_STAYS - 1];
+
 struct hub_counters {
     uint64_t transitions[RECORD_ITEM_STATE_COUNT][RECORD_ITEM_STATE_COUNT];
+    uint64_t stays[RECORD_ITEM_STATE_COUNT][HUB_STAYS]; /* that ended, by state and class */
+    uint64_t stayed_ms[RECORD_ITEM_STATE_COUNT];        /* their sum */
     uint64_t errors[RECORD_CATEGORY_COUNT];
     uint64_t accepted;
     uint64_t duplicates;

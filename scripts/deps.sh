@@ -5,7 +5,7 @@ set -u
 
 run="gcc libc6-dev binutils libmbedtls-dev libinih-dev libjsmn-dev node-llhttp libsqlite3-dev
      libusb-1.0-0-dev openssl bubblewrap"
-test="libcmocka-dev python3 adb sqlite3 curl perl-base libumockdev-dev umockdev pkg-config"
+test="libcmocka-dev python3 adb sqlite3 curl perl-base libumockdev-dev umockdev pkg-config prometheus"
 check="clang libclang-rt-14-dev clang-tidy clang-format cppcheck gcc-arm-none-eabi
        gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user"
 bench="gcc-arm-none-eabi valgrind redis-server beanstalkd postgresql"

@@ -1,4 +1,5 @@
 /* hubctl - the command line for one hub, or for the fleet at an upstream's address. */
+#include "host/hubctl/control.h"
 #include "host/hubctl/follow.h"
 #include "host/hubctl/lease.h"
 #include "host/hubctl/lists.h"
@@ -26,7 +27,7 @@ static const struct cli_option global_options[] = {
 };
 
 static const struct command_group *const groups[] = {
-    &lists_group, &processes_group, &run_group, &lease_group, &store_group,
+    &lists_group, &processes_group, &run_group, &control_group, &lease_group, &store_group,
 };
 
 /* ---- finding the command ---- */

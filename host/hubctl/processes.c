@@ -188,31 +188,6 @@ static int run_logs(struct command_line *line) {
     return options.follow ? follow_process(&follow) : print_pages(line, true);
 }
 
-/* ---- cancel ---- */
-
-static int run_cancel(struct command_line *line) {
-    const struct bytes body = bytes_of("{}");
-    char target[COMMAND_TARGET_BYTES];
-    char text[COMMAND_TEXT_BYTES];
-    struct json json;
-    if (!command_path(target, "/processes/*/cancel", line->operands[0])) {
-        return command_fail(line, COMMAND_USAGE, "%.100s...: not an id", line->operands[0]);
-    }
-    int code = command_ask(line, target, &body, &json);
-    if (code != COMMAND_DONE) {
-        return code;
-    }
-    if (line->is_json) {
-        command_print_answer(&json);
-        return COMMAND_DONE;
-    }
-    struct bytes status = command_member(&json, 0, "status", text);
-    bool is_over = command_is(&json, 0, "status", "cancelled");
-    print_value(is_over ? "cancelled" : "cancel requested",
-                is_over ? (struct bytes){(const uint8_t *)"now", 3} : status);
-    return COMMAND_DONE;
-}
-
 /* ---- the commands ---- */
 
 static const struct cli_option logs_options[] = {
@@ -241,11 +216,5 @@ static const struct command commands[] = {
      .operands_min = 1,
      .operands_max = 1,
      .run = run_logs},
-    {.name = "cancel",
-     .usage = "PROCESS",
-     .about = "Ask a process to stop",
-     .operands_min = 1,
-     .operands_max = 1,
-     .run = run_cancel},
 };
 const struct command_group processes_group = {commands, array_count(commands)};

@@ -2,6 +2,7 @@
 #include "host/hubd/openapi.h"
 
 #include <string.h>
+#include <time.h>
 
 struct process_clock api_clock(const struct hub *hub) {
     return (struct process_clock){hub->image.boots, hub->image.boot_count};
@@ -12,6 +13,24 @@ struct process_id api_process_id(const struct hub *hub, uint64_t number) {
 }
 
 /* ---- waiting for durability ---- */
+
+const uint64_t api_latency_us[API_LATENCIES] = {250,   500,    1000,   2500,    5000,
+                                                10000, 100000, 250000, 1000000, UINT64_MAX};
+
+static uint64_t now_us(void) {
+    struct timespec now;
+    check(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void count_latency(struct api_latency *latency, uint64_t us) {
+    uint32_t class = 0;
+    while (us > api_latency_us[class]) {
+        class += 1;
+    }
+    latency->counts[class] += 1;
+    latency->sum_us += us;
+}
 
 static struct api_wait *add_wait(const struct http_api_call *call, uint64_t seq) {
     struct api *api = api_of(call);
@@ -36,6 +55,7 @@ void api_answer_at(const struct http_api_call *call, uint64_t seq, unsigned stat
         return;
     }
     struct api_wait *wait = add_wait(call, seq);
+    wait->asked_us = now_us();
     wait->body = body.data;
     wait->body_size = body.size;
     wait->status = status;
@@ -206,10 +226,12 @@ static void go_through(struct api *api, bool is_retry) {
         }
     }
     api->wait_count = kept;
+    uint64_t us = due_count > 0 && !is_retry ? now_us() : 0;
     for (uint32_t i = 0; i < due_count; i++) {
         if (is_retry) {
             handle(api, due[i].connection, &due[i].request);
         } else {
+            count_latency(&api->latency, us - due[i].asked_us);
             answer(&due[i]);
         }
     }

@@ -30,6 +30,7 @@ struct api_wait {
     struct http_connection *connection;
     struct http_request request; /* to be handled again */
     uint64_t seq;
+    uint64_t asked_us;   /* monotonic, when its request was handled */
     const uint8_t *body; /* NULL: handle the request again */
     size_t body_size;
     unsigned status;
@@ -41,6 +42,14 @@ struct api_stream {
     uint64_t last_id;
     uint64_t opened_ms;
     bool is_blocked; /* the client does not take more for now */
+};
+
+enum { API_LATENCIES = 10 };                         /* classes; the last has no limit */
+extern const uint64_t api_latency_us[API_LATENCIES]; /* upper limits */
+
+struct api_latency {
+    uint64_t counts[API_LATENCIES];
+    uint64_t sum_us;
 };
 
 /* An artifact on its way to a client. */
@@ -64,6 +73,7 @@ struct api {
     struct api_stream streams[API_STREAMS];
     uint32_t stream_count;
     struct api_download downloads[API_DOWNLOADS];
+    struct api_latency latency; /* of answers that waited to be durable */
     uint64_t now_ms;
     uint64_t started_ms;
     bool is_ready;

@@ -40,6 +40,94 @@ static void put_items(struct metrics_text *text, const struct hub *hub) {
     }
 }
 
+/* ---- how long, and too long ---- */
+
+/* Milliseconds as a decimal number of seconds, exactly. */
+static void format_seconds(uint64_t ms, char text[32]) {
+    snprintf(text, 32, "%llu.%03u", (unsigned long long)(ms / 1000), (unsigned)(ms % 1000));
+}
+
+static void put_stays(struct metrics_text *text, const struct hub *hub) {
+    metrics_head(text, "hub_state_seconds", "histogram",
+                 "How long items stayed in a state that they have left, since start.");
+    for (unsigned state = 0; state < RECORD_COMPLETED; state++) {
+        const char *name = record_item_state_name((enum record_item_state)state);
+        uint64_t count = 0;
+        char seconds[32];
+        for (unsigned i = 0; i < HUB_STAYS; i++) {
+            count += hub->counters.stays[state][i];
+            if (i < HUB_STAYS - 1) {
+                format_seconds(hub_stay_ms[i], seconds);
+            }
+            metrics_put(text, "hub_state_seconds_bucket{state=\"%s\",le=\"%s\"} %llu\n", name,
+                        i < HUB_STAYS - 1 ? seconds : "+Inf", (unsigned long long)count);
+        }
+        format_seconds(hub->counters.stayed_ms[state], seconds);
+        metrics_put(text, "hub_state_seconds_sum{state=\"%s\"} %s\n", name, seconds);
+        metrics_put(text, "hub_state_seconds_count{state=\"%s\"} %llu\n", name,
+                    (unsigned long long)count);
+    }
+}
+
+/* Beyond these an operator should look (docs/operating.md). An attempt's own limit comes on top. */
+static const uint64_t stuck_ms[RECORD_COMPLETED] = {
+    [RECORD_SCHEDULED] = 7 * 86400000ull,
+    [RECORD_READY] = 3600000,
+    [RECORD_LEASED] = 300000,
+    [RECORD_RUNNING] = 300000,
+    [RECORD_RETRY_WAIT] = 300000,
+    [RECORD_SUSPENDED] = 86400000,
+};
+
+static uint64_t limit_of(const struct hub *hub, const struct hub_item *item) {
+    uint32_t index = hub->processes[item->process].capability;
+    uint64_t own_ms = 0;
+    if (index != HUB_NONE && item->image.state == RECORD_RUNNING) {
+        own_ms = hub->capabilities[index].attempt_ms;
+    } else if (index != HUB_NONE && item->image.state == RECORD_RETRY_WAIT) {
+        own_ms = hub->capabilities[index].backoff.cap_ms;
+    }
+    return stuck_ms[item->image.state] + own_ms;
+}
+
+static void put_stuck(struct metrics_text *text, const struct hub *hub) {
+    uint32_t stuck[RECORD_COMPLETED] = {0};
+    for (uint32_t i = 0; i < hub->item_pool.touched; i++) {
+        const struct hub_item *item = &hub->items[i];
+        bool is_waiting = pool_is_used(&hub->item_pool, i) && item->image.state < RECORD_COMPLETED;
+        if (is_waiting && hub->clock.mono_ms - item->entered_ms > limit_of(hub, item)) {
+            stuck[item->image.state] += 1;
+        }
+    }
+    metrics_head(text, "hub_items_stuck", "gauge",
+                 "Items that are in a state for longer than its limit.");
+    for (unsigned state = 0; state < RECORD_COMPLETED; state++) {
+        metrics_put(text, "hub_items_stuck{state=\"%s\"} %u\n",
+                    record_item_state_name((enum record_item_state)state), stuck[state]);
+    }
+}
+
+static void put_latency(struct metrics_text *text, const struct api_latency *latency) {
+    metrics_head(text, "hub_status_update_seconds", "histogram",
+                 "From a change's request to its answer, which is durable.");
+    uint64_t count = 0;
+    for (unsigned i = 0; i < API_LATENCIES; i++) {
+        uint64_t limit_us = api_latency_us[i];
+        count += latency->counts[i];
+        if (i < API_LATENCIES - 1) {
+            metrics_put(text, "hub_status_update_seconds_bucket{le=\"%u.%06u\"} %llu\n",
+                        (unsigned)(limit_us / 1000000), (unsigned)(limit_us % 1000000),
+                        (unsigned long long)count);
+        }
+    }
+    metrics_put(text, "hub_status_update_seconds_bucket{le=\"+Inf\"} %llu\n",
+                (unsigned long long)count);
+    metrics_put(text, "hub_status_update_seconds_sum %llu.%06u\n",
+                (unsigned long long)(latency->sum_us / 1000000),
+                (unsigned)(latency->sum_us % 1000000));
+    metrics_put(text, "hub_status_update_seconds_count %llu\n", (unsigned long long)count);
+}
+
 static void put_phones(struct metrics_text *text, const struct hub *hub) {
     uint32_t states[RECORD_PHONE_STATE_COUNT] = {0};
     for (uint32_t p = 0; p < hub->phone_count; p++) {
@@ -67,10 +155,26 @@ static void put_recovery(struct metrics_text *text, const struct phones *phones)
                 "Port switches that a hub refused or did not do.", phones->power.failures);
 }
 
-static void put_pool(struct metrics_text *text, const char *table, const struct pool *pool) {
-    metrics_put(text, "hub_table_used{table=\"%s\"} %u\n", table, pool->used);
-    metrics_put(text, "hub_table_used_max{table=\"%s\"} %u\n", table, pool->used_max);
-    metrics_put(text, "hub_table_capacity{table=\"%s\"} %u\n", table, pool->capacity);
+enum table_value { TABLE_USED, TABLE_USED_MAX, TABLE_CAPACITY };
+
+static void put_pools(struct metrics_text *text, const struct hub *hub, const char *name,
+                      const char *help, enum table_value value) {
+    const struct {
+        const char *name;
+        const struct pool *pool;
+    } tables[] = {
+        {"processes", &hub->process_pool}, {"items", &hub->item_pool},
+        {"attempts", &hub->attempt_pool},  {"lanes", &hub->lane_pool},
+        {"strands", &hub->strand_pool},    {"gates", &hub->gate_pool},
+    };
+    metrics_head(text, name, "gauge", help);
+    for (size_t i = 0; i < array_count(tables); i++) {
+        const struct pool *pool = tables[i].pool;
+        uint32_t number = value == TABLE_USED       ? pool->used
+                          : value == TABLE_USED_MAX ? pool->used_max
+                                                    : pool->capacity;
+        metrics_put(text, "%s{table=\"%s\"} %u\n", name, tables[i].name, number);
+    }
 }
 
 static void put_tables(struct metrics_text *text, const struct hub *hub) {
@@ -82,11 +186,27 @@ static void put_tables(struct metrics_text *text, const struct hub *hub) {
                 hub->counters.refused_full);
     metrics_one(text, "hub_processes_evicted_total", "counter", "Finished processes evicted.",
                 hub->counters.evicted);
-    metrics_put(text, "# TYPE hub_table_used untyped\n# TYPE hub_table_used_max untyped\n"
-                      "# TYPE hub_table_capacity untyped\n");
-    put_pool(text, "processes", &hub->process_pool);
-    put_pool(text, "items", &hub->item_pool);
-    put_pool(text, "attempts", &hub->attempt_pool);
+    metrics_one(text, "hub_keys_dropped_total", "counter",
+                "Idempotency keys forgotten before their time.", hub->counters.keys_dropped);
+    put_pools(text, hub, "hub_table_used", "Entries in use.", TABLE_USED);
+    put_pools(text, hub, "hub_table_used_max", "Most entries ever in use.", TABLE_USED_MAX);
+    put_pools(text, hub, "hub_table_capacity", "Entries that the board has.", TABLE_CAPACITY);
+}
+
+/* Erase counts of the store's blocks: the largest tells how worn it is, the mean how evenly. */
+static void put_wear(struct metrics_text *text, const struct store *store) {
+    uint64_t sum = 0;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < store->flash->block_count; i++) {
+        sum += store->memory.blocks[i].erase_count;
+        most =
+            store->memory.blocks[i].erase_count > most ? store->memory.blocks[i].erase_count : most;
+    }
+    metrics_one(text, "hub_store_wear_max", "gauge", "Erases of the most worn block.", most);
+    uint64_t mean = sum * 1000 / store->flash->block_count;
+    metrics_head(text, "hub_store_wear_mean", "gauge", "Erases of a block on average.");
+    metrics_put(text, "hub_store_wear_mean %llu.%03u\n", (unsigned long long)(mean / 1000),
+                (unsigned)(mean % 1000));
 }
 
 static void put_store(struct metrics_text *text, const struct hub *hub) {
@@ -179,17 +299,31 @@ static void put_callbacks(struct metrics_text *text, const struct notifier *noti
                 notifier->watched);
 }
 
+static void put_artifacts(struct metrics_text *text, const struct artifacts *artifacts) {
+    metrics_one(text, "hub_artifacts_bytes", "gauge", "Of whole outputs kept as files.",
+                artifacts->used_bytes);
+    metrics_one(text, "hub_artifacts_removed_total", "counter", "Files that went for newer ones.",
+                artifacts->removed);
+    metrics_one(text, "hub_artifacts_failed_total", "counter", "Files the disk did not take.",
+                artifacts->failures);
+}
+
 void api_get_metrics(const struct http_api_call *call) {
     struct api *api = api_of(call);
     struct http_body body = http_body_begin(call->connection);
     struct metrics_text text = {.data = (char *)body.data, .capacity = body.capacity};
     put_items(&text, api->hub);
+    put_stays(&text, api->hub);
+    put_stuck(&text, api->hub);
+    put_latency(&text, &api->latency);
     put_phones(&text, api->hub);
     put_recovery(&text, api->phones);
     put_tables(&text, api->hub);
     put_store(&text, api->hub);
+    put_wear(&text, &api->hub->store);
     put_uplink(&text, api);
     put_process(&text, api);
     put_callbacks(&text, api->notifier);
+    put_artifacts(&text, api->artifacts);
     http_respond_built(call->connection, 200, METRICS_CONTENT_TYPE, text.size, NULL);
 }

@@ -50,6 +50,40 @@ class Online(HubctlCase):
         self.assertIn("hub_sync_state", self.ok("sync"))
         self.assertIn("/readyz", self.ok("health"))
 
+    def test_a_process_is_held_resumed_cancelled_and_retried(self):
+        self.start_farm(1, "--fault", "fail@id")
+        process = self.ok("run", "nap", "--input", "seconds=30", "--no-wait").split()[0]
+        self.wait_status(process, "executing")
+        self.assertEqual(self.ok("suspend", process).split()[0], process)
+        rig.wait_until(lambda: self.process(process)["items"][0]["state"] == "suspended", 10,
+                       "it is suspended")
+        self.assertEqual(self.ok("resume", process).split(), [process, "queued"])
+        answer = json.loads(self.ok("--json", "cancel", process))
+        self.assertTrue(answer["cancel_requested"])
+        self.wait_status(process, "cancelled")
+        for command in ("cancel", "suspend", "resume", "retry"):
+            code, _, err = self.hubctl(command, process)
+            self.assertEqual((code, err.startswith("hubctl %s: " % command)), (1, True), err)
+        self.assertEqual(self.hubctl("run", "final")[0], 1)
+        failed = self.ok("--json", "ps", "--limit", "1")
+        failed = json.loads(failed)["processes"][0]["process_id"]
+        self.assertEqual(self.ok("retry", failed).split()[0], failed)
+        self.assertEqual(self.wait_end(failed)["generation"], 2)
+        self.assertEqual(self.hubctl("settle", failed)[0], 2)
+        self.assertEqual(self.hubctl("settle", failed, "--done")[0], 1)
+
+    def test_a_phone_is_quarantined_released_and_labelled(self):
+        self.start_farm(1)
+        self.assertEqual(self.ok("quarantine", "SIM001", "--reason", "hot").split(),
+                         ["SIM001", "quarantined", "hot"])
+        self.assertIn("quarantined", self.ok("phones"))
+        self.assertEqual(self.hubctl("quarantine", "SIM001")[0], 1)
+        self.ok("release", "SIM001")
+        self.wait_phones("SIM001")
+        self.assertIn("fast", self.ok("label", "SIM001", "fast", "rack-2"))
+        self.assertEqual(self.phone("SIM001")["labels"], ["fast", "rack-2"])
+        self.assertEqual(self.hubctl("release", "NO")[0], 1)
+
     def test_json_is_the_api_s_own(self):
         self.start_farm(1)
         for command, path in (("phones", "/phones"), ("capabilities", "/capabilities"),
