@@ -190,6 +190,19 @@ static void load_lease(struct hub *hub, uint32_t item) {
     }
 }
 
+/* The process of an item that stands at `index`: mostly at the same index, or where the item before
+ * it had its own, so that the index of numbers need not be asked. */
+static uint32_t find_process(const struct hub *hub, uint64_t number, uint32_t index) {
+    const uint32_t guesses[] = {index, index == 0 ? 0 : hub->items[index - 1].process};
+    for (size_t i = 0; i < array_count(guesses); i++) {
+        if (pool_is_used(&hub->process_pool, guesses[i]) &&
+            hub->processes[guesses[i]].number == number) {
+            return guesses[i];
+        }
+    }
+    return hub_process_find(hub, number);
+}
+
 /* An item whose process is gone is what an eviction left. */
 static void load_item(struct hub *hub, uint32_t index) {
     const struct store_key key = {RECORD_ITEM, index};
@@ -200,7 +213,7 @@ static void load_item(struct hub *hub, uint32_t index) {
         return;
     }
     record_get_item(&reader, &image);
-    uint32_t process = hub_process_find(hub, header.path[0]);
+    uint32_t process = find_process(hub, header.path[0], index);
     if (!is_whole(hub, &reader) || process == HUB_NONE) {
         store_release(&hub->store, key);
         return;
@@ -344,6 +357,15 @@ static void index_keys(struct hub *hub) {
     }
 }
 
+/* Slots are given from the front: those behind the last recorded one need no look each. */
+static uint32_t recorded_count(const struct hub *hub, enum record_kind kind, uint32_t count) {
+    const struct store_slot *slots = store_slot(&hub->store, (struct store_key){kind, 0});
+    while (count > 0 && slots[count - 1].seq == 0) {
+        count -= 1;
+    }
+    return count;
+}
+
 static void load_tables(struct hub *hub) {
     const struct board *board = hub->board;
     for (uint32_t i = 0; i < board->phones; i++) {
@@ -352,21 +374,25 @@ static void load_tables(struct hub *hub) {
     for (uint32_t i = 0; i < hub->phone_count; i++) {
         hub_labels_match_phone(hub, i);
     }
-    for (uint32_t i = 0; i < board->processes; i++) {
+    const uint32_t processes = recorded_count(hub, RECORD_PROCESS, board->processes);
+    for (uint32_t i = 0; i < processes; i++) {
         load_process(hub, i);
         load_request(hub, i);
     }
     index_keys(hub);
-    for (uint32_t i = 0; i < board->items; i++) {
+    uint32_t count = recorded_count(hub, RECORD_ITEM, board->items);
+    for (uint32_t i = 0; i < count; i++) {
         load_item(hub, i);
         if (pool_is_used(&hub->item_pool, i)) {
             link_item(hub, i);
         }
     }
-    for (uint32_t i = 0; i < board->attempts; i++) {
+    count = recorded_count(hub, RECORD_ATTEMPT, board->attempts);
+    for (uint32_t i = 0; i < count; i++) {
         load_attempt(hub, i);
     }
-    for (uint32_t i = 0; i < board->keys; i++) {
+    count = recorded_count(hub, RECORD_KEY, board->keys);
+    for (uint32_t i = 0; i < count; i++) {
         load_key(hub, i);
     }
     pool_loaded(&hub->process_pool);
