@@ -240,7 +240,8 @@ uint32_t hub_phone_find(const struct hub *hub, struct bytes id);
  * a-z, A-Z, 0-9 and `_.:-` with one space between them, less than HUB_LABELS_BYTES. MALFORMED. */
 must_check enum status hub_phone_label(struct hub *hub, uint32_t phone, struct bytes labels);
 must_check enum status hub_phone_slot_label(struct hub *hub, uint32_t phone, struct bytes labels);
-/* What one phone may be used in an hour; zeros: without limit. For all phones of this hub. */
+/* What one phone may be used in an hour; zeros: without limit. For all phones of this hub; to be
+ * set before hub_load(), which counts anew what was used. */
 void hub_phone_budget(struct hub *hub, const struct budget_limit *limit);
 /* By its number, which is never reused. */
 uint32_t hub_phone_by_number(const struct hub *hub, uint64_t number);

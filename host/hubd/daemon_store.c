@@ -234,9 +234,14 @@ void daemon_load_hub(struct daemon *daemon) {
     uint8_t boot_id[RECORD_DIGEST_BYTES];
     const char *id = daemon->settings.hub_id;
     struct hub_clock clock = daemon_read_clock();
+    struct budget_limit phones;
+    for (size_t kind = 0; kind < BUDGET_KIND_COUNT; kind++) {
+        phones.per_hour[kind] = (uint32_t)daemon->settings.phone_budget[kind];
+    }
     read_boot_id(boot_id);
     daemon->hub.has_upstream = daemon->settings.upstream_url[0] != '\0';
     daemon->hub.stop_grace_ms = daemon->settings.grace_seconds * 1000;
+    hub_phone_budget(&daemon->hub, &phones);
     /* Whatever is read back must be durable before anything is built on it. */
     enum status status = sync_wait(daemon);
     if (status == STATUS_OK) {

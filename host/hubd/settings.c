@@ -123,8 +123,9 @@ static bool take_environment(void *target, const struct config_item *item) {
     return list == NULL;
 }
 
-static struct config_key number_key(const char *key, uint64_t *target, uint64_t min, uint64_t max) {
-    return (struct config_key){.section = "containers",
+static struct config_key number_key(const char *section, const char *key, uint64_t *target,
+                                    uint64_t min, uint64_t max) {
+    return (struct config_key){.section = section,
                                .key = key,
                                .kind = CONFIG_INTEGER,
                                .target = target,
@@ -242,16 +243,20 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         {.section = "phones", .key = "usb", .kind = CONFIG_BOOLEAN, .target = &s->usb},
         each_key("phones", "tcp", s, take_phones, "HOST:PORT, ... (at most 128)"),
         path_key("phones", "adb_keys", s->adb_keys),
+        number_key("phones", "attempts_per_hour", &s->phone_budget[BUDGET_ATTEMPTS], 1, 1000000),
+        number_key("phones", "seconds_per_hour", &s->phone_budget[BUDGET_SECONDS], 1, 1000000),
+        number_key("phones", "power_cycles_per_hour", &s->phone_budget[BUDGET_POWER_CYCLES], 1,
+                   1000000),
         path_key("containers", "bubblewrap", s->containers.program),
         path_key("containers", "cgroup", s->containers.cgroup),
         each_key("containers", "readable", &s->containers, take_readable,
                  "absolute paths, at most 16"),
         each_key("containers", "environment", &s->containers, take_environment,
                  "names of variables, at most 16"),
-        number_key("first_user", &s->containers.first_user, 1000, 2000000000),
-        number_key("processes", &s->containers.processes, 4, 100000),
-        number_key("open_files", &s->containers.open_files, 16, 1000000),
-        number_key("cpu_seconds", &s->containers.cpu_seconds, 1, 86400 * 30),
+        number_key("containers", "first_user", &s->containers.first_user, 1000, 2000000000),
+        number_key("containers", "processes", &s->containers.processes, 4, 100000),
+        number_key("containers", "open_files", &s->containers.open_files, 16, 1000000),
+        number_key("containers", "cpu_seconds", &s->containers.cpu_seconds, 1, 86400 * 30),
         bytes_key("memory", &s->containers.memory_bytes),
         bytes_key("scratch", &s->containers.scratch_bytes),
         bytes_key("largest_file", &s->containers.file_bytes),

@@ -3,6 +3,7 @@
 #define HOST_HUBD_SETTINGS_H
 
 #include "boards/board.h"
+#include "firmware/budget.h"
 #include "host/hubd/phones.h"
 #include "host/shared/callback.h"
 #include "host/hubd/run_container.h"
@@ -24,6 +25,7 @@ struct settings {
     char api_key[SETTINGS_PATH_BYTES];
     char phones[PHONES_MAX][SETTINGS_ADDRESS_BYTES];
     uint32_t phone_count;
+    uint64_t phone_budget[BUDGET_KIND_COUNT]; /* of each phone; 0: without limit */
     bool usb;
     char adb_keys[SETTINGS_PATH_BYTES];
     char adb_dir[SETTINGS_PATH_BYTES]; /* "": no endpoints */

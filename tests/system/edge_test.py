@@ -94,6 +94,27 @@ class Waiting(hub_rig.HubCase):
         self.assertEqual(self.process(identity)["status"], "executing")
 
 
+class Budgets(hub_rig.HubCase):
+    limit_seconds = 60
+
+    def test_a_phones_budget_counts_over_a_restart(self):
+        _, first = self.start_phones(1)
+        text = self.config_text([first])
+        self.config = self.write("hub.ini", text.replace(
+            "[phones]\n", "[phones]\nattempts_per_hour = 2\n"))
+        self.restart_hub()
+        self.wait_phones("SIM001")
+        for _ in range(2):
+            self.wait_end(self.submit("maintenance"))
+        self.hub.kill()
+        self.hub.wait()
+        self.restart_hub()
+        self.wait_phones("SIM001")
+        waiting = self.submit("maintenance")
+        self.assertEqual(self.process(waiting)["status_detail"], "waiting_for_phone_budget")
+        self.assertEqual(self.process(waiting)["status"], "queued")
+
+
 class Workers(hub_rig.HubCase):
     limit_seconds = 60
 
