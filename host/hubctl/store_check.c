@@ -32,14 +32,14 @@ static uint64_t first_in_place(const struct store *store, uint32_t b, uint64_t s
     return 0;
 }
 
-/* Moves the cursor in front of the next group that is there. False: there is none. What upstream
- * has not stored must be there, one group after the other. */
+/* Moves the cursor in front of the next group that is there, behind the one that could not be read.
+ * False: there is none. What upstream has not stored must be there, one group after the other. */
 static bool seek(const struct store *store, struct store_cursor *cursor) {
     uint64_t best = cursor->seq < store->acked_seq ? store->acked_seq + 1 : UINT64_MAX;
     for (uint32_t b = 0; b < store->flash->block_count; b++) {
         const struct store_block *block = &store->memory.blocks[b];
         if (block->state == STORE_BLOCK_USED && block->last_seq > cursor->seq) {
-            uint64_t seq = first_in_place(store, b, cursor->seq);
+            uint64_t seq = first_in_place(store, b, cursor->seq + 1);
             best = seq != 0 && seq < best ? seq : best;
         }
     }
