@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 import speed
+import usb
 from rows import RUNS, row, run, several
 
 UPDATES = 50000
@@ -73,7 +74,7 @@ def p9():
                 1)]
 
 
-ROWS = {**speed.ROWS, "P7": p7, "P8": p8, "P9": p9}
+ROWS = {**speed.ROWS, "P7": p7, "P8": p8, "P9": p9, "P12": usb.p12}
 
 
 def main():

@@ -8,7 +8,7 @@ BENCH_ARM := $(wildcard firmware/store*.c) protocol/crc32c.c protocol/sha256.c t
 
 ## Measure speed and cost, print the table, write build/bench.json; ROW=P7 measures one
 bench: deps-bench
-	@$(MAKE) all $(BENCHES:%=$(OUT)/bin/%_bench)
+	@$(MAKE) all $(BIN)/usb_bus $(BENCHES:%=$(OUT)/bin/%_bench)
 	@$(MAKE) CC=arm-none-eabi-gcc bench-arm
 	@python3 tests/bench/bench.py $(ROW)
 bench-arm: $(call obj,$(BENCH_ARM))

@@ -74,8 +74,25 @@ class UsbTest(usb_rig.UsbCase):
         rig.wait_until(all_ready, 60, "100 phones are ready")
         print("note: 100 USB phones ready %.2f s after the first was plugged in"
               % (time.monotonic() - started))
+        maps = self.map_count()
         process = self.submit("brittle", phones=names)
         self.assertEqual("completed", self.wait_end(process, 60)["status"])
+        self.assertEqual(maps, self.map_count())
+        self.assertEqual(0, self.metric("hub_arena_failures_total"))
+
+        def idle_ticks():
+            before = self.cpu_ticks()
+            time.sleep(0.5)
+            return self.cpu_ticks() - before
+        rig.wait_until(lambda: idle_ticks() <= 1, 20, "100 idle phones cost nothing")
+
+    def map_count(self):
+        with open("/proc/%d/maps" % self.hub.pid, encoding="utf-8") as file:
+            return len(file.readlines())
+
+    def cpu_ticks(self):
+        with open("/proc/%d/stat" % self.hub.pid, encoding="utf-8") as file:
+            return sum(int(word) for word in file.read().split()[13:15])
 
     def test_a_hostile_phone_recovers_alone_and_disturbs_no_other(self):
         for port, name in ((1, "BAD"), (2, "GOOD1"), (3, "GOOD2")):
