@@ -25,31 +25,30 @@ struct phones;
 
 struct phone_line {
     struct phone_link link; /* first: the link's owner calls give it back */
+    struct usb_pipe pipe;   /* USB only */
     struct hal_stream stream;
-    struct tcp_address address;
     struct phones *phones;
-    uint64_t retry_ms; /* when to connect again */
+    const char *refusal;    /* USB: it cannot be used, because; NULL: it can */
+    uint64_t retry_ms;      /* when to connect again */
+    uint64_t away_since_ms; /* 0: it is not away */
+    uint64_t left_ms;       /* USB: when it was unplugged */
     uint32_t serial_size;
     uint32_t identify_operation; /* 0: none runs */
     uint32_t phone;              /* row in the core; HUB_NONE: not known yet */
     uint32_t failures;           /* in a row; for the backoff */
+    uint32_t device;             /* USB: of hal/usb.h; 0: nothing is plugged in */
+    uint32_t denials;            /* USB: in a row */
+    uint32_t hub_group;          /* USB: the same for all phones of one hub */
+    struct tcp_address address;
+    struct usb_interface interface; /* USB only */
+    bool is_usb;
     bool is_identified;
-    bool was_lost;                /* the core has not been told of the last loss */
-    bool has_left;                /* since its lease asked for a reboot */
-    uint64_t away_since_ms;       /* 0: it is not away */
+    bool was_lost;   /* the core has not been told of the last loss */
+    bool has_left;   /* since its lease asked for a reboot */
+    bool is_cycling; /* USB: its port's power is being switched */
+    bool was_quarantined;
     char slot[RECORD_ID_MAX + 1]; /* `tcp:HOST:PORT`, or the slot of hal/usb.h */
     char serial[PHONES_OUTPUT_BYTES];
-    /* USB only. */
-    bool is_usb;
-    uint32_t device;     /* of hal/usb.h; 0: nothing is plugged in */
-    const char *refusal; /* it cannot be used, because; NULL: it can */
-    uint32_t denials;    /* in a row */
-    uint64_t left_ms;    /* when it was unplugged */
-    uint32_t hub_group;  /* the same for all phones of one hub */
-    bool is_cycling;     /* its port's power is being switched */
-    bool was_quarantined;
-    struct usb_interface interface;
-    struct usb_pipe pipe;
 };
 
 struct phones {
