@@ -81,6 +81,7 @@ struct hal_usb_ops {
     enum status (*submit)(struct hal_usb *usb, struct hal_usb_transfer *transfer);
     void (*cancel)(struct hal_usb *usb, struct hal_usb_transfer *transfer);
     enum status (*reset)(struct hal_usb *usb, uint32_t device);
+    enum status (*switch_port)(struct hal_usb *usb, uint32_t device, uint8_t port, bool is_on);
 };
 
 struct hal_usb {
@@ -136,6 +137,15 @@ static inline void hal_usb_cancel(struct hal_usb *usb, struct hal_usb_transfer *
 must_check static inline enum status hal_usb_reset(struct hal_usb *usb, uint32_t device) {
     check(usb->ops != NULL);
     return usb->ops->reset(usb, device);
+}
+
+/* Lets the system switch the power of a hub's port, where it can (Linux 6.0 and newer): then it
+ * does not turn the port on again behind our back. NOT_FOUND: it cannot; ask the hub itself.
+ * UNPLUGGED, DENIED, IO. May take as long as the hub does to answer. */
+must_check static inline enum status hal_usb_switch_port(struct hal_usb *usb, uint32_t device,
+                                                         uint8_t port, bool is_on) {
+    check(usb->ops != NULL);
+    return usb->ops->switch_port(usb, device, port, is_on);
 }
 
 #endif

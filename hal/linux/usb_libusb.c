@@ -201,6 +201,11 @@ static enum status reset_device(struct hal_usb *usb, uint32_t id) {
     return status_of(libusb_reset_device(device->handle));
 }
 
+static enum status switch_port(struct hal_usb *usb, uint32_t id, uint8_t port, bool is_on) {
+    const struct usb_libusb_device *device = find(bus_of(usb), id);
+    return device == NULL ? STATUS_UNPLUGGED : usb_sysfs_switch_port(&device->known, port, is_on);
+}
+
 /* ---- transfers ---- */
 
 static enum status outcome_of(enum libusb_transfer_status status) {
@@ -363,6 +368,7 @@ static const struct hal_usb_ops ops = {
     .submit = submit,
     .cancel = cancel,
     .reset = reset_device,
+    .switch_port = switch_port,
 };
 
 /* ---- start and end ---- */

@@ -1,5 +1,6 @@
 #include "hal/linux/usb_sysfs.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,19 @@ void usb_sysfs_describe(struct hal_usb_device *device, unsigned bus,
     snprintf(path, sizeof path, "/sys/bus/usb/devices/%s/descriptors", device->path);
     device->descriptors.data = memory;
     device->descriptors.size = read_file(path, memory, HAL_USB_DESCRIPTORS_MAX);
+}
+
+enum status usb_sysfs_switch_port(const struct hal_usb_device *hub, uint8_t port, bool is_on) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "/sys/bus/usb/devices/%s/%s:%u.0/%s-port%u/disable", hub->path,
+             hub->path, hub->configuration, hub->path, port);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_DENIED;
+    }
+    bool is_written = write(fd, is_on ? "0" : "1", 1) == 1;
+    close(fd);
+    return is_written ? STATUS_OK : STATUS_IO;
 }
 
 uint64_t usb_sysfs_memory_bytes(void) {

@@ -177,8 +177,26 @@ static void end(struct hub_power *power, struct hub_power_operation *operation) 
     power->ended(operation->owner, operation->slot, failure);
 }
 
+/* The kernel keeps off what it has switched itself; what it cannot switch, the hub is asked to. */
+static bool let_system(const struct hub_power *power, struct hub_power_operation *operation,
+                       const struct port_power_request *request, uint64_t now_ms) {
+    bool is_on = request->request == USB_HUB_POWER_ON;
+    if (!is_on && request->request != USB_HUB_POWER_OFF) {
+        return false;
+    }
+    enum status status =
+        hal_usb_switch_port(power->usb, operation->devices[request->half], request->port, is_on);
+    if (status == STATUS_OK) {
+        port_power_answer(&operation->power, STATUS_OK, (struct bytes){0}, now_ms);
+    }
+    return status == STATUS_OK;
+}
+
 static void ask(struct hub_power *power, struct hub_power_operation *operation,
                 const struct port_power_request *request, uint64_t now_ms) {
+    if (let_system(power, operation, request, now_ms)) {
+        return;
+    }
     uint16_t size =
         usb_hub_put_setup(operation->data, request->request, request->port, request->is_super);
     operation->transfer = (struct hal_usb_transfer){

@@ -123,3 +123,14 @@ class RecoveryTest(usb_rig.UsbCase):
         self.said("power_cycled slot=" + usb_rig.slot(1))
         self.wait_phones("A")
         self.run_on("A")
+
+    def test_a_kernel_that_turns_ports_on_again_is_asked_to_switch_them(self):
+        self.start_with(A=1, B=2)
+        self.bus.say("hub", 1, "kernel")
+        self.bus.settle()
+        self.assertEqual(202, self.client.post("/phones/A/power").status)
+        self.bus.wait_for("detached 1")
+        self.bus.wait_for("attached 1")
+        self.said("power_cycled slot=" + usb_rig.slot(1))
+        self.wait_phones("A", "B")
+        self.assertEqual(1, self.bus.counts(2)[1])

@@ -42,7 +42,7 @@ enum { REPLUG_MS = 300, CONTROLLER = 1, NODES = 4096 };
 enum bus_fault { BUS_GOOD, BUS_STALL, BUS_BABBLE, BUS_ERROR, BUS_DENIED, BUS_BUSY };
 
 enum bus_cure { CURE_NONE, CURE_RESET, CURE_POWER };
-enum hub_mode { HUB_EACH, HUB_GANGED, HUB_NEVER, HUB_LYING, HUB_REFUSING, HUB_LATE };
+enum hub_mode { HUB_EACH, HUB_GANGED, HUB_NEVER, HUB_LYING, HUB_REFUSING, HUB_LATE, HUB_KERNEL };
 
 struct node;
 
@@ -240,7 +240,7 @@ static struct port *port_behind(const struct hub *hub, unsigned number) {
 
 static void set_power(struct hub *hub, unsigned number, bool is_on) {
     struct port *port = port_behind(hub, number);
-    if (hub->mode == HUB_LYING || port == NULL || hub->is_off[number] != is_on) {
+    if (port == NULL || hub->is_off[number] != is_on) {
         return;
     }
     hub->is_off[number] = !is_on;
@@ -261,6 +261,9 @@ static void set_power(struct hub *hub, unsigned number, bool is_on) {
 }
 
 static void switch_power(struct hub *hub, unsigned number, bool is_on) {
+    if (hub->mode == HUB_LYING || hub->mode == HUB_KERNEL) {
+        return;
+    }
     for (unsigned k = 1; k <= HUB_PORTS; k++) {
         if (k == number || hub->mode == HUB_GANGED) {
             set_power(hub, k, is_on);
@@ -735,13 +738,56 @@ static void command_fault(struct port *port, const char *name) {
     }
 }
 
+static void disable_path(unsigned hub, unsigned number, char path[PATH_BYTES * 2]) {
+    snprintf(path, PATH_BYTES * 2,
+             "%s/sys/devices/pci0000:00/0000:00:14.0/usb1/1-%u/1-%u:1.0/1-%u-port%u/disable", root,
+             hub, hub, hub, number);
+}
+
+/* Makes the files that newer kernels have. */
+static void make_disable_files(unsigned hub) {
+    char path[PATH_BYTES * 2];
+    for (unsigned k = 1; k <= HUB_PORTS; k++) {
+        disable_path(hub, k, path);
+        for (char *at = strchr(path + strlen(root) + 1, '/'); at != NULL;
+             at = strchr(at + 1, '/')) {
+            *at = '\0';
+            (void)mkdir(path, 0755);
+            *at = '/';
+        }
+        FILE *file = fopen(path, "w");
+        if (file == NULL || fputs("0", file) < 0 || fclose(file) != 0) {
+            die("cannot make a port's files");
+        }
+    }
+}
+
+static void read_disable_files(unsigned hub) {
+    char path[PATH_BYTES * 2];
+    for (unsigned k = 1; k <= HUB_PORTS; k++) {
+        disable_path(hub, k, path);
+        FILE *file = fopen(path, "r");
+        int value = file == NULL ? '0' : fgetc(file);
+        if (file != NULL) {
+            fclose(file);
+        }
+        if (value == '0' || value == '1') {
+            set_power(&hubs[hub], k, value == '0');
+        }
+    }
+}
+
 static void command_hub(unsigned long number, const char *mode) {
-    static const char *const modes[] = {"each", "ganged", "never", "lying", "refusing", "late"};
+    static const char *const modes[] = {"each",     "ganged", "never", "lying",
+                                        "refusing", "late",   "kernel"};
     if (number >= array_count(hubs)) {
         die("there is no such hub");
     }
     for (unsigned i = 0; i < array_count(modes); i++) {
         hubs[number].mode = strcmp(mode, modes[i]) == 0 ? (enum hub_mode)i : hubs[number].mode;
+    }
+    if (hubs[number].mode == HUB_KERNEL) {
+        make_disable_files((unsigned)number);
     }
 }
 
@@ -834,6 +880,11 @@ int main(void) {
         for (unsigned i = 1; i <= PORTS; i++) {
             if (ports[i].is_used) {
                 step(&ports[i], loop_now_ms());
+            }
+        }
+        for (unsigned i = 1; i < array_count(hubs); i++) {
+            if (hubs[i].mode == HUB_KERNEL) {
+                read_disable_files(i);
             }
         }
         fflush(stdout);
