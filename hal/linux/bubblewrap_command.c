@@ -87,12 +87,12 @@ static void add_path(struct bubblewrap_command *command, const char *option, con
 
 static void add_view(struct bubblewrap_command *command, const struct bubblewrap_config *config,
                      const struct hal_container_order *order, const char *lock) {
+    add_folder_in_memory(command, "/tmp", order->limits.tmp_bytes); /* first: paths may lie in it */
     for (size_t i = 0; config->read_only[i] != NULL; i++) {
         add_path(command, "--ro-bind-try", config->read_only[i], config->read_only[i]);
     }
     add_list(command, links);
     add_folder_in_memory(command, "/dev/shm", SHM_BYTES);
-    add_folder_in_memory(command, "/tmp", order->limits.tmp_bytes);
     add_path(command, "--ro-bind", lock, "/run/hubd/lock");
     add(command, "--lock-file");
     add(command, "/run/hubd/lock");

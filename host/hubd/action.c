@@ -389,6 +389,16 @@ enum status action_fill(const char *command, struct bytes inputs, char *target, 
 
 /* ---- programs ---- */
 
+const char *action_failure_in(const struct action *action, struct bytes output) {
+    for (uint32_t i = 0; i < action->fails_on_count; i++) {
+        if (memmem(output.data, output.size, action->fails_on[i], strlen(action->fails_on[i])) !=
+            NULL) {
+            return action->fails_on[i];
+        }
+    }
+    return NULL;
+}
+
 bool action_needs_container(const struct action_list *list) {
     for (uint32_t i = 0; i < list->count; i++) {
         if (list->actions[i].kind == ACTION_EXEC) {
@@ -401,8 +411,14 @@ bool action_needs_container(const struct action_list *list) {
 static enum status put_word(struct filler *filler, const char **command, struct bytes inputs,
                             char wrong[ACTION_TEXT_BYTES]) {
     static char text[ACTION_PROGRAM_INPUT_BYTES];
-    while (**command != '\0' && **command != ' ') {
+    bool is_quoted = false;
+    while (**command != '\0' && (is_quoted || **command != ' ')) {
         const char *rest = take_key(*command, wrong);
+        if (**command == '"') {
+            is_quoted = !is_quoted;
+            *command += 1;
+            continue;
+        }
         if (rest == NULL) {
             put(filler, **command);
             *command += 1;

@@ -7,6 +7,7 @@
 
 enum {
     ACTION_RULES_MAX = 8,
+    ACTION_FAILS_MAX = 4,
     ACTION_KEY_BYTES = 32,
     ACTION_TEXT_BYTES = 64,
     ACTION_PATH_BYTES = 256,
@@ -54,6 +55,8 @@ struct action {
     uint64_t timeout_ms;
     bool is_always;      /* runs also when the request names other steps */
     bool ignores_status; /* a command's exit status does not matter */
+    char fails_on[ACTION_FAILS_MAX][ACTION_TEXT_BYTES]; /* output with such a text is a failure */
+    uint32_t fails_on_count;
     uint32_t rule_count;
     struct action_rule rules[ACTION_RULES_MAX];
     uint32_t limit_count;
@@ -72,6 +75,9 @@ uint32_t action_find(const struct action_list *list, struct bytes name);
 
 /* Whether any action needs a run container. */
 bool action_needs_container(const struct action_list *list);
+
+/* The text of `fails_on` that stands in the output; NULL: none does. */
+const char *action_failure_in(const struct action *action, struct bytes output);
 
 /* ---- what was found ---- */
 
@@ -122,7 +128,8 @@ must_check enum status action_fill(const char *command, struct bytes inputs, cha
 enum { ACTION_WORDS_MAX = 32 };
 
 /* The same for a program that is run without a shell: splits the command at blanks first, so that
- * an input stays inside its word, whatever it holds. NULL-terminated. TOO_LARGE: too many words. */
+ * an input stays inside its word, whatever it holds; double quotes keep blanks in a word.
+ * NULL-terminated. TOO_LARGE: too many words. */
 must_check enum status action_words(const char *command, struct bytes inputs, char *memory,
                                     size_t capacity, const char *words[ACTION_WORDS_MAX],
                                     char wrong[ACTION_TEXT_BYTES]);

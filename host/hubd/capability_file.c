@@ -243,6 +243,18 @@ static bool take_once(struct reader *reader, const char *value) {
     return is_good;
 }
 
+static bool take_fails_on(struct reader *reader, const char *value) {
+    struct action *action = current(reader);
+    char part[ACTION_TEXT_BYTES];
+    while (config_next_part(&value, part, sizeof part)) {
+        if (action->fails_on_count == ACTION_FAILS_MAX) {
+            return false;
+        }
+        memcpy(action->fails_on[action->fails_on_count++], part, sizeof part);
+    }
+    return value == NULL;
+}
+
 static bool take_any_status(struct reader *reader, const char *value) {
     return config_boolean(value, &current(reader)->ignores_status) == STATUS_OK;
 }
@@ -379,6 +391,7 @@ static const struct key action_keys[] = {
     {"always", take_always, "on or off"},
     {"once", take_once, "on or off"},
     {"any_status", take_any_status, "on or off"},
+    {"fails_on", take_fails_on, "texts with commas between them, at most 4"},
 };
 
 static bool take_key(struct reader *reader, const struct key *keys, size_t count,

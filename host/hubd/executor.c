@@ -142,6 +142,12 @@ void executor_command_ended(struct attempt *attempt, int exit_status) {
         return;
     }
     struct bytes output = {attempt->output, attempt->output_size};
+    const char *failure = action_failure_in(action, output);
+    if (failure != NULL) {
+        executor_fail(attempt, RECORD_CATEGORY_EXIT_CODE, "reported_failure",
+                      "%s: its output says `%s`", action->name, failure);
+        return;
+    }
     action_find_values(attempt->list, attempt->action, output, &attempt->findings);
     attempt->step = ATTEMPT_DONE;
 }
@@ -223,7 +229,10 @@ static void begin_action(struct attempt *attempt) {
         .output = take_output, .ended = operation_ended, .owner = attempt};
     attempt->output_size = 0;
     attempt->error_size = 0;
-    artifact_begin_part(&attempt->artifact, action->name);
+    if (attempt->list->count >
+        1) { /* a single action's output is the artifact as it is: a picture */
+        artifact_begin_part(&attempt->artifact, action->name);
+    }
     attempt->deadline_ms = executor->now_ms + action->timeout_ms;
     attempt->step = ATTEMPT_ACTING;
     (void)!hub_attempt_progress(hub, attempt->start.phone, attempt->start.token, attempt->action,

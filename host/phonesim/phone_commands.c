@@ -349,6 +349,19 @@ static int run_exec(struct phone_call *call) {
     return call->word_count > 0 ? RUN_AGAIN : 0;
 }
 
+/* `sh -c SCRIPT`: goes on with that script instead. */
+static int run_sh(struct phone_call *call) {
+    struct phone_shell *shell = call->shell;
+    if (call->word_count < 3 || !is_word(call, 1, "-c") ||
+        strlen(call->words[2]) >= sizeof shell->script) {
+        phone_shell_print(call->complaint, "sh: only -c SCRIPT is emulated\n");
+        return USAGE;
+    }
+    strcpy(shell->script, call->words[2]);
+    shell->at = 0;
+    return 0;
+}
+
 static int run_sha256sum(struct phone_call *call) {
     char path[PHONE_FILES_PATH_SIZE];
     uint8_t part[4096];
@@ -389,14 +402,31 @@ static const struct {
     const char *name;
     int (*run)(struct phone_call *call);
 } commands[] = {
-    {"echo", run_echo},       {"exit", run_exit},       {"sleep", run_sleep},
-    {"true", run_true},       {":", run_true},          {"false", run_false},
-    {"getprop", run_getprop}, {"setprop", run_setprop}, {"dumpsys", run_dumpsys},
-    {"df", run_df},           {"uptime", run_uptime},   {"date", run_date},
-    {"logcat", run_logcat},   {"cat", run_cat},         {"ls", run_ls},
-    {"rm", run_rm},           {"mkdir", run_mkdir},     {"id", run_id},
-    {"sync", run_true},       {"reboot", run_reboot},   {"export", run_true},
-    {"exec", run_exec},       {"dial", run_dial},       {"sha256sum", run_sha256sum},
+    {"echo", run_echo},
+    {"exit", run_exit},
+    {"sleep", run_sleep},
+    {"true", run_true},
+    {":", run_true},
+    {"false", run_false},
+    {"getprop", run_getprop},
+    {"setprop", run_setprop},
+    {"dumpsys", run_dumpsys},
+    {"df", run_df},
+    {"uptime", run_uptime},
+    {"date", run_date},
+    {"logcat", run_logcat},
+    {"cat", run_cat},
+    {"ls", run_ls},
+    {"rm", run_rm},
+    {"mkdir", run_mkdir},
+    {"id", run_id},
+    {"sync", run_true},
+    {"reboot", run_reboot},
+    {"export", run_true},
+    {"exec", run_exec},
+    {"sh", run_sh},
+    {"dial", run_dial},
+    {"sha256sum", run_sha256sum},
 };
 
 int phone_commands_run(struct phone_call *call) {

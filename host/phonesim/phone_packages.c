@@ -135,6 +135,10 @@ static int run_bugreportz(struct phone_call *call) {
         phone_shell_print(call->complaint, "1.1\n");
         return 0;
     }
+    if (phone_call_is(call, 1, "-s")) {
+        phone_shell_print(call->output, "PK%s", " an empty report");
+        return 0;
+    }
     struct phone_file *file = phone_files_create(&call->state->files, report_path);
     if (file == NULL ||
         phone_files_append(file, bytes_of("PK\x05\x06 an empty report")) != STATUS_OK) {

@@ -190,6 +190,52 @@ static void a_command_that_grows_too_long_is_refused(void **unused) {
         STATUS_OK);
 }
 
+static void a_program_gets_its_inputs_as_whole_words(void **state) {
+    (void)state;
+    const char *words[ACTION_WORDS_MAX];
+    char memory[64];
+    char wrong[ACTION_TEXT_BYTES];
+    assert_int_equal(action_words("/bin/sh  -c \"a b ${n}\" x${a}y",
+                                  text("{\"a\":\"it's; $(rm) \\\" q\",\"n\":-3}"), memory,
+                                  sizeof memory, words, wrong),
+                     STATUS_OK);
+    assert_string_equal(words[0], "/bin/sh");
+    assert_string_equal(words[1], "-c");
+    assert_string_equal(words[2], "a b -3");
+    assert_string_equal(words[3], "xit's; $(rm) \" qy");
+    assert_null(words[4]);
+    assert_int_equal(action_words("a ${b}", text("{}"), memory, sizeof memory, words, wrong),
+                     STATUS_NOT_FOUND);
+    assert_string_equal(wrong, "b");
+    assert_int_equal(
+        action_words("0123456789 ${a}", text("{\"a\":\"0123456789\"}"), memory, 21, words, wrong),
+        STATUS_TOO_LARGE);
+}
+
+static void too_many_words_of_a_program_are_refused(void **state) {
+    (void)state;
+    const char *words[ACTION_WORDS_MAX];
+    char command[2 * ACTION_WORDS_MAX + 1];
+    char memory[256];
+    char wrong[ACTION_TEXT_BYTES];
+    for (size_t i = 0; i < ACTION_WORDS_MAX; i++) {
+        memcpy(command + 2 * i, "x ", 2);
+    }
+    command[2 * ACTION_WORDS_MAX] = '\0';
+    assert_int_equal(action_words(command, text("{}"), memory, sizeof memory, words, wrong),
+                     STATUS_TOO_LARGE);
+    assert_int_equal(action_words(command + 2, text("{}"), memory, sizeof memory, words, wrong),
+                     STATUS_OK);
+}
+
+static void an_output_may_say_that_it_failed(void **state) {
+    (void)state;
+    struct action action = {.fails_on = {"FAILURES!!!", "crashed"}, .fails_on_count = 2};
+    assert_null(action_failure_in(&action, bytes_of("OK (2 tests)")));
+    assert_null(action_failure_in(&action, bytes_of("")));
+    assert_string_equal(action_failure_in(&action, bytes_of("x\nProcess crashed.\n")), "crashed");
+}
+
 int host_action_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(values_are_found_behind_their_text_and_made_harmless, empty),
@@ -201,6 +247,9 @@ int host_action_tests(void) {
         cmocka_unit_test_setup(a_request_selects_steps_and_keeps_those_that_always_run, empty),
         cmocka_unit_test_setup(inputs_are_quoted_for_the_shell, empty),
         cmocka_unit_test_setup(a_command_that_grows_too_long_is_refused, empty),
+        cmocka_unit_test_setup(a_program_gets_its_inputs_as_whole_words, empty),
+        cmocka_unit_test_setup(too_many_words_of_a_program_are_refused, empty),
+        cmocka_unit_test_setup(an_output_may_say_that_it_failed, empty),
     };
     return cmocka_run_group_tests_name("host/action", tests, NULL, NULL);
 }
