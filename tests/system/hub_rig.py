@@ -176,7 +176,10 @@ class HubCase(rig.Case):
         text += "token_file = %s\n[capabilities]\ndir = %s\n[stop]\ngrace_seconds = %d\n" % (
             self.token_file, self.path("capabilities"), values["grace"])
         if phones:
-            text += "[phones]\ntcp = %s\n" % ", ".join("127.0.0.1:%d" % port for port in phones)
+            text += "[phones]\n"
+            for first in range(0, len(phones), 8):  # a line has a limit
+                text += "tcp = %s\n" % ", ".join(
+                    "127.0.0.1:%d" % port for port in phones[first:first + 8])
         return text
 
     def start_hub(self, phones=(), **changes):
