@@ -1,6 +1,7 @@
 /* The rack: phones and the places they are plugged in; what an operator does to them. */
 #include "host/hubd/api_body.h"
 #include "host/hubd/recovery.h"
+#include "host/hubd/recovery.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -150,25 +151,26 @@ void api_phone_release(const struct http_api_call *call) {
 
 /* Off and on again; the answer does not wait for it. */
 void api_phone_power(const struct http_api_call *call) {
+    struct api *api = api_of(call);
     uint32_t phone = phone_of(call);
     if (phone == HUB_NONE) {
         return;
     }
-    enum status status = recovery_cycle(api_of(call)->phones, phone);
+    enum status status = recovery_cycle(api->phones, phone);
     if (status == STATUS_OK) {
         struct json_writer writer = http_api_begin_json(call);
-        write_phone(api_of(call), &writer, phone);
+        write_phone(api, &writer, phone);
         http_api_end_json(call, 202, &writer);
+    } else if (status == STATUS_NOT_FOUND) {
+        http_api_refuse(call, 409, "no_port_power",
+                        "this phone's slot has no port whose power this hub can switch");
     } else if (status == STATUS_ILLEGAL) {
-        http_api_refuse(call, 409, "leased", "a lease is on the phone: cancel its work first");
-    } else if (status == STATUS_BUSY || status == STATUS_FULL) {
-        http_api_refuse(call, 503, "busy", "the power of this hub's ports is being switched");
+        http_api_refuse(call, 409, "phone_in_use", "a lease is on the phone");
     } else if (status == STATUS_DENIED) {
-        http_api_refuse(call, 409, "no_port_power",
-                        "the port feeds another hub, or hubd may not open its hub");
+        http_api_refuse(call, 409, "power_denied",
+                        "the port feeds another hub, or hubd may not open the hub");
     } else {
-        http_api_refuse(call, 409, "no_port_power",
-                        "no switchable port power is known for this phone's slot");
+        http_api_refuse(call, 503, "power_busy", "that hub's ports are being switched");
     }
 }
 
