@@ -262,8 +262,6 @@ static void write_errors(struct json_writer *writer, const struct process_view *
         status == PROCESS_NO_TARGET || status == PROCESS_PARTIAL || status == PROCESS_DEAD_LETTER;
     if (plain != RECORD_CATEGORY_NONE) {
         snprintf(message, sizeof message, "%s", plain_message(plain));
-    }
-    if (plain != RECORD_CATEGORY_NONE) {
         write_plain_error(writer, view, plain, summary);
     } else if (status == PROCESS_DONE || written == 0 || writer->is_full) {
         json_write_null(writer, "error");
