@@ -197,6 +197,7 @@ static void put_tables(struct metrics_text *text, const struct hub *hub) {
 static void put_wear(struct metrics_text *text, const struct store *store) {
     uint64_t sum = 0;
     uint32_t most = 0;
+    check(store->flash->block_count > 0);
     for (uint32_t i = 0; i < store->flash->block_count; i++) {
         sum += store->memory.blocks[i].erase_count;
         most =

@@ -14,5 +14,6 @@ extern const uint8_t openapi_first[];
 extern const uint8_t openapi_end[];
 
 struct bytes openapi_text(void) {
-    return (struct bytes){openapi_first, (size_t)(openapi_end - openapi_first)};
+    return (struct bytes){openapi_first,
+                          (size_t)((uintptr_t)openapi_end - (uintptr_t)openapi_first)};
 }

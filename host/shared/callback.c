@@ -170,7 +170,7 @@ static void hang_up(struct callback_slot *slot) {
     }
 }
 
-static void end(struct callback_slot *slot, unsigned http_status, const char *reason) {
+static void finish(struct callback_slot *slot, unsigned http_status, const char *reason) {
     slot->http_status = http_status;
     snprintf(slot->reason, sizeof slot->reason, "%s", reason);
     hang_up(slot);
@@ -179,8 +179,8 @@ static void end(struct callback_slot *slot, unsigned http_status, const char *re
 
 /* ---- one exchange ---- */
 
-static const char *sign(const struct callback_slot *slot, uint64_t wall_ms, char *text,
-                        size_t capacity) {
+static const char *make_headers(const struct callback_slot *slot, uint64_t wall_ms, char *text,
+                                size_t capacity) {
     const char *secret = slot->owner->secret;
     char stamp[24];
     char hex[2 * SHA256_BYTES + 1];
@@ -217,12 +217,12 @@ static void begin_request(struct callback_slot *slot, uint64_t wall_ms) {
         .target = slot->target,
         .host = slot->host_header,
         .content_type = "application/json",
-        .extra_headers = sign(slot, wall_ms, headers, sizeof headers),
+        .extra_headers = make_headers(slot, wall_ms, headers, sizeof headers),
         .body = {slot->body, slot->body_size},
     };
     enum status status = http_client_begin(&slot->client, &request, &nowhere, slot->deadline_ms);
     if (status != STATUS_OK) {
-        end(slot, 0, status_text(status));
+        finish(slot, 0, status_text(status));
     }
 }
 
@@ -266,7 +266,7 @@ void callback_send(struct callbacks *callbacks, struct callback_slot *slot, stru
              (const char *)parts.authority.data);
     enum status status = open_stream(slot);
     if (status != STATUS_OK) {
-        end(slot, 0, status_text(status));
+        finish(slot, 0, status_text(status));
         return;
     }
     begin_request(slot, wall_ms);
@@ -289,7 +289,7 @@ static void step_connecting(struct callback_slot *slot) {
         char reason[TLS_REASON_SIZE];
         snprintf(reason, sizeof reason, "%s",
                  slot->is_tls ? tls_stream_reason(&slot->tls) : status_text(status));
-        end(slot, 0, reason);
+        finish(slot, 0, reason);
     }
 }
 
@@ -297,11 +297,11 @@ static void step_connecting(struct callback_slot *slot) {
 static void step_sending(struct callback_slot *slot, uint64_t now_ms) {
     enum status status = http_client_step(&slot->client, now_ms);
     if (slot->client.has_head) {
-        end(slot, slot->client.status, "");
+        finish(slot, slot->client.status, "");
     } else if (status == STATUS_AGAIN) {
         wait_for(slot, http_client_wants(&slot->client));
     } else {
-        end(slot, 0, status_text(status));
+        finish(slot, 0, status_text(status));
     }
 }
 
@@ -316,7 +316,7 @@ void callback_step(struct callbacks *callbacks, uint64_t now_ms) {
         }
         bool is_open = slot->step == CALLBACK_CONNECTING || slot->step == CALLBACK_SENDING;
         if (is_open && now_ms >= slot->deadline_ms) {
-            end(slot, 0, "no answer in time");
+            finish(slot, 0, "no answer in time");
         }
     }
 }
