@@ -51,7 +51,7 @@ bool api_body_find(const struct api_body *body, unsigned object, const char *nam
 
 bool api_body_text(const struct api_body *body, unsigned object, struct api_text text) {
     unsigned value;
-    struct bytes ignored;
+    struct bytes ignored = {0};
     struct bytes *view = text.view != NULL ? text.view : &ignored;
     *view = (struct bytes){0};
     text.buffer[0] = '\0';

@@ -97,8 +97,8 @@ void api_retry_process(const struct http_api_call *call) {
 static bool read_settle(const struct api_body *body, uint32_t process, uint32_t *number,
                         bool *is_done) {
     const struct hub *hub = api_of(body->call)->hub;
-    char outcome[16];
-    char item[PROCESS_ID_SIZE];
+    char outcome[16] = "";
+    char item[PROCESS_ID_SIZE] = "";
     unsigned token = 0;
     struct process_id id;
     *number = 0;

@@ -24,7 +24,7 @@ static const char *queue_status(const struct hub *hub, uint32_t process, uint8_t
 /* ---- POST /ingest ---- */
 
 static bool get_url(const struct api_body *body, const char *name, bool is_required) {
-    char url[CALLBACK_URL_BYTES];
+    char url[CALLBACK_URL_BYTES] = "";
     unsigned token = 0;
     if (!api_body_text(body, 0, (struct api_text){name, is_required, NULL, url, sizeof url})) {
         return false;
@@ -55,7 +55,7 @@ static bool get_caption(const struct api_body *body) {
 }
 
 static bool get_callback(struct submission *submission) {
-    char url[CALLBACK_URL_BYTES];
+    char url[CALLBACK_URL_BYTES] = "";
     uint32_t host;
     unsigned token = 0;
     const struct api_body *body = &submission->body;
@@ -179,13 +179,13 @@ static uint32_t find_by_key(const struct hub *hub, struct bytes account, struct 
 /* {"queue_item_id":…}, or {"account_id":…,"content_id":…}. */
 static bool find_item(const struct api_body *body, uint32_t *process) {
     const struct hub *hub = api_of(body->call)->hub;
-    char item[PROCESS_ID_SIZE];
-    char account[RECORD_ID_MAX + 1];
-    char content[RECORD_TEXT_MAX + 1];
+    char account[RECORD_ID_MAX + 1] = "";
+    char content[RECORD_TEXT_MAX + 1] = "";
     unsigned token = 0;
     struct process_id id;
     *process = HUB_NONE;
     if (api_body_find(body, 0, "queue_item_id", &token)) {
+        char item[PROCESS_ID_SIZE] = "";
         if (!api_body_text(body, 0,
                            (struct api_text){"queue_item_id", true, NULL, item, sizeof item})) {
             return false;

@@ -112,7 +112,7 @@ static void answer_phone(const struct http_api_call *call, uint32_t phone) {
 void api_phone_quarantine(const struct http_api_call *call) {
     struct api *api = api_of(call);
     struct api_body body;
-    char reason[HUB_REASON_MAX + 1];
+    char reason[HUB_REASON_MAX + 1] = "";
     uint32_t phone = phone_of(call);
     if (phone == HUB_NONE || !api_body_parse(&body, call, true) ||
         !api_body_text(&body, 0, (struct api_text){"reason", false, NULL, reason, sizeof reason})) {

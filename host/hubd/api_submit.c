@@ -42,7 +42,7 @@ static bool get_requested_by(struct submission *submission) {
 static bool get_callback(struct submission *submission) {
     const struct api_body *body = &submission->body;
     unsigned callback;
-    char url[CALLBACK_URL_BYTES];
+    char url[CALLBACK_URL_BYTES] = "";
     uint32_t host;
     if (!api_body_raw(body, 0, "callback", JSON_OBJECT, &submission->request.callback)) {
         return false;

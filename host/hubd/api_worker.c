@@ -369,7 +369,6 @@ static void apply_one(const struct api_body *body, unsigned object, struct json_
     struct api *api = api_of(body->call);
     char id[PROCESS_ID_SIZE] = "";
     const char *message = "there is no job of this id on this hub";
-    const char *code = "not_found";
     unsigned token;
     enum status status = STATUS_NOT_FOUND;
     if (api_body_find(body, object, "id", &token)) {
@@ -387,6 +386,7 @@ static void apply_one(const struct api_body *body, unsigned object, struct json_
         json_write_uint(writer, "status_code", 200);
         worker_write_job(api, writer, "job", update.worker.item);
     } else {
+        const char *code = "not_found";
         if (status == STATUS_AGAIN) {
             code = "try_again";
             message = "no room in this moment; send this update again";
