@@ -31,16 +31,20 @@ static void rearm_wall_timers(struct hub *hub) {
     }
 }
 
-void hub_set_clock(struct hub *hub, const struct hub_clock *clock) {
-    hub->clock = *clock;
-    if (clock->wall_ms == 0 || hub->image.boot == 0) {
-        return;
-    }
+bool hub_has_new_offset(const struct hub *hub, const struct hub_clock *clock) {
     uint64_t offset = clock->wall_ms - clock->mono_ms;
     uint64_t known = hub_boot_offset(hub, hub->image.boot);
     uint64_t difference = offset > known ? offset - known : known - offset;
-    if (difference > 1000 && hub_has_room(hub, 4 * HUB_RECORD_BYTES)) {
-        hub->image.boots[0].offset_ms = offset;
+    return clock->wall_ms != 0 && difference > HUB_CLOCK_STEP_MS;
+}
+
+void hub_set_clock(struct hub *hub, const struct hub_clock *clock) {
+    hub->clock = *clock;
+    if (hub->image.boot == 0) {
+        return;
+    }
+    if (hub_has_new_offset(hub, clock) && hub_has_room(hub, 4 * HUB_RECORD_BYTES)) {
+        hub->image.boots[0].offset_ms = clock->wall_ms - clock->mono_ms;
         hub_log_self(hub, RECORD_CLOCK_SET_EVENT);
         rearm_wall_timers(hub);
     }

@@ -12,6 +12,7 @@ enum {
     HUB_PLAIN_RECORD_BYTES = 256, /* of any kind, without a worker's name and without texts: upper
                                      bound in practice, for reserves */
     HUB_RECORD_BYTES = 352,       /* an image without texts, as CBOR with its head: upper bound */
+    HUB_CLOCK_STEP_MS = 1000,     /* of the wall clock: less is drift */
     HUB_ERROR_BYTES = 2048,       /* reserved in the store for the error of an attempt */
     HUB_TRANSITION_BYTES = 5 * HUB_RECORD_BYTES, /* one item's transition without an attempt */
 };
@@ -37,6 +38,10 @@ bool hub_has_room(const struct hub *hub, uint32_t bytes);
 uint32_t hub_record_max(const struct hub *hub);
 
 struct record_time hub_now(const struct hub *hub);
+
+/* Whether the wall clock is known and has another offset than this boot's, by more than clocks
+ * drift between two looks: times that were told stay the same. */
+bool hub_has_new_offset(const struct hub *hub, const struct hub_clock *clock);
 
 /* Records (hub_log.c). Each appends the object's after-image to the open group. */
 void hub_log_self(struct hub *hub, enum record_event event);

@@ -431,7 +431,7 @@ enum status hub_load(struct hub *hub, struct bytes hub_id,
     hub->clock = *clock;
     begin_boot(hub, boot_id);
     load_tables(hub);
-    if (clock->wall_ms != 0) {
+    if (hub_has_new_offset(hub, clock)) {
         hub->image.boots[0].offset_ms = clock->wall_ms - clock->mono_ms;
     }
     hub_restore(hub);
