@@ -359,7 +359,7 @@ static void index_keys(struct hub *hub) {
 
 /* Slots are given from the front: those behind the last recorded one need no look each. */
 static uint32_t recorded_count(const struct hub *hub, enum record_kind kind, uint32_t count) {
-    const struct store_slot *slots = store_slot(&hub->store, (struct store_key){kind, 0});
+    const struct store_slot *slots = store_slot(&hub->store, (struct store_key){(uint8_t)kind, 0});
     while (count > 0 && slots[count - 1].seq == 0) {
         count -= 1;
     }
