@@ -95,8 +95,8 @@ static uint32_t count_new(const struct hub *hub, uint32_t process,
 
 static enum status admit(struct hub *hub, uint32_t process, uint32_t count) {
     const struct hub_process *of = &hub->processes[process];
-    uint64_t bytes =
-        2 * HUB_RECORD_BYTES + (uint64_t)count * (HUB_PLAIN_RECORD_BYTES + HUB_NEW_ITEM_BYTES);
+    uint64_t bytes = UINT64_C(2) * HUB_RECORD_BYTES +
+                     (uint64_t)count * (HUB_PLAIN_RECORD_BYTES + HUB_NEW_ITEM_BYTES);
     if (bytes > hub->board->frame_bytes - 64 ||
         of->image.item_count + count >= UINT32_C(1) << HUB_ORDER_ITEM_BITS) {
         return STATUS_FULL;

@@ -133,13 +133,11 @@ static struct config_key number_key(const char *section, const char *key, uint64
                                .max = max};
 }
 
-static struct config_key bytes_key(const char *key, uint64_t *target) {
-    return (struct config_key){.section = "containers",
-                               .key = key,
-                               .kind = CONFIG_SIZE,
-                               .target = target,
-                               .min = 1 << 20,
-                               .max = (uint64_t)1 << 40};
+static struct config_key size_key(const char *section, const char *key, uint64_t *target,
+                                  uint64_t min, uint64_t max) {
+    struct config_key size = number_key(section, key, target, min, max);
+    size.kind = CONFIG_SIZE;
+    return size;
 }
 
 static const struct run_settings usual_containers = {
@@ -215,8 +213,8 @@ static struct config_key each_key(const char *section, const char *key, void *ta
                                .expected = expected};
 }
 
-enum status settings_read(struct settings *settings, const char *path, struct config_error *error) {
-    static const char id_expected[] = "once, 1 to 64 letters, digits, dots, dashes or underscores";
+/* What counts for a key that is not given. */
+static void set_usual(struct settings *settings) {
     *settings = (struct settings){
         .grace_seconds = 10,
         .adb_ports = true,
@@ -224,18 +222,18 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         .artifact_bytes = 1 << 20,
         .artifact_total_bytes = 256 << 20,
     };
+}
+
+enum status settings_read(struct settings *settings, const char *path, struct config_error *error) {
+    static const char id_expected[] = "once, 1 to 64 letters, digits, dots, dashes or underscores";
+    set_usual(settings);
     struct settings *s = settings;
     const struct config_key keys[] = {
         needed(each_key("hub", "id", s->hub_id, take_hub_id, id_expected)),
         path_key("hub", "labels", s->labels),
         each_key("hub", "board", s, take_board, "once, linux or large"),
         needed(path_key("store", "path", s->store_path)),
-        {.section = "store",
-         .key = "size",
-         .kind = CONFIG_SIZE,
-         .target = &s->store_bytes,
-         .min = 1 << 20,
-         .max = (uint64_t)1 << 31},
+        size_key("store", "size", &s->store_bytes, 1 << 20, UINT64_C(1) << 31),
         needed(each_key("api", "listen", s, take_listener, "tcp:HOST:PORT or unix:PATH, up to 8")),
         needed(path_key("api", "token_file", s->token_file)),
         path_key("api", "cert", s->api_cert),
@@ -256,10 +254,11 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         number_key("containers", "first_user", &s->containers.first_user, 1000, 2000000000),
         number_key("containers", "processes", &s->containers.processes, 4, 100000),
         number_key("containers", "open_files", &s->containers.open_files, 16, 1000000),
-        number_key("containers", "cpu_seconds", &s->containers.cpu_seconds, 1, 86400 * 30),
-        bytes_key("memory", &s->containers.memory_bytes),
-        bytes_key("scratch", &s->containers.scratch_bytes),
-        bytes_key("largest_file", &s->containers.file_bytes),
+        number_key("containers", "cpu_seconds", &s->containers.cpu_seconds, 1, 2592000),
+        size_key("containers", "memory", &s->containers.memory_bytes, 1 << 20, (uint64_t)1 << 40),
+        size_key("containers", "scratch", &s->containers.scratch_bytes, 1 << 20, (uint64_t)1 << 40),
+        size_key("containers", "largest_file", &s->containers.file_bytes, 1 << 20,
+                 (uint64_t)1 << 40),
         path_key("adb", "dir", s->adb_dir),
         each_key("adb", "operators", s->adb_operators, take_operators,
                  "once, unix:PATH or a loopback HOST:PORT"),
@@ -270,27 +269,13 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         path_key("callbacks", "secret_file", s->callback_secret),
         path_key("callbacks", "ca", s->callback_ca),
         path_key("artifacts", "dir", s->artifact_dir),
-        {.section = "artifacts",
-         .key = "max_bytes",
-         .kind = CONFIG_SIZE,
-         .target = &s->artifact_bytes,
-         .min = 4096,
-         .max = (uint64_t)1 << 30},
-        {.section = "artifacts",
-         .key = "total_bytes",
-         .kind = CONFIG_SIZE,
-         .target = &s->artifact_total_bytes,
-         .min = 4096,
-         .max = (uint64_t)1 << 40},
+        size_key("artifacts", "max_bytes", &s->artifact_bytes, 4096, UINT64_C(1) << 30),
+        size_key("artifacts", "total_bytes", &s->artifact_total_bytes, 4096, UINT64_C(1) << 40),
         each_key("upstream", "url", s->upstream_url, take_url, "once, https://HOST:PORT"),
         path_key("upstream", "ca", s->upstream_ca),
         path_key("upstream", "cert", s->upstream_cert),
         path_key("upstream", "key", s->upstream_key),
-        {.section = "stop",
-         .key = "grace_seconds",
-         .kind = CONFIG_INTEGER,
-         .target = &s->grace_seconds,
-         .max = 3600},
+        number_key("stop", "grace_seconds", &s->grace_seconds, 0, 3600),
     };
     const struct config_schema schema = {keys, array_count(keys)};
     enum status status = config_read(path, &schema, error);
