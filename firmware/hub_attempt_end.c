@@ -45,9 +45,9 @@ static enum item_event choose_failure(const struct hub *hub, uint32_t item,
     return hub_attempt_failure(hub, item, true);
 }
 
-/* Which event of the table an attempt's end is. */
+/* Which event of the table an attempt's end is. `is_known`: its reporter knows how it ended. */
 static enum item_event choose_end(const struct hub *hub, uint32_t item,
-                                  const struct record_attempt *end) {
+                                  const struct record_attempt *end, bool is_known) {
     const struct record_item *image = &hub->items[item].image;
     if (end->outcome == RECORD_SUCCESS) {
         return ITEM_ON_SUCCEED;
@@ -63,7 +63,7 @@ static enum item_event choose_end(const struct hub *hub, uint32_t item,
     if (end->outcome == RECORD_FAILURE && !is_asked && failure == ITEM_ON_FAIL_PERMANENT) {
         return failure;
     }
-    if (is_uncertain(hub, item, end)) {
+    if (!is_known && is_uncertain(hub, item, end)) {
         return ITEM_ON_UNCERTAIN;
     }
     if (image->stop == RECORD_STOP_SUSPEND) {
@@ -165,9 +165,9 @@ static void end_attempt(struct hub *hub, uint32_t item, struct record_attempt en
     end.ended = hub_now(hub);
     end.actions_done = of->image.actions_done;
     end.progress_percent = end.outcome == RECORD_SUCCESS ? 100 : of->progress_percent;
-    enum item_event event = known == ITEM_EVENT_COUNT || is_stop_pending(&of->image)
-                                ? choose_end(hub, item, &end)
-                                : known;
+    bool is_known = known != ITEM_EVENT_COUNT;
+    enum item_event event =
+        is_known && !is_stop_pending(&of->image) ? known : choose_end(hub, item, &end, is_known);
     hub_budget_settle(hub, phone);
     hub->resume_ms = hub_budget_resume_ms(hub, item, phone);
     hub_log_attempt(hub, item, hub_attempt_take(hub, item), RECORD_ATTEMPT_ENDED_EVENT, &end);

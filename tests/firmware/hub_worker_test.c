@@ -367,6 +367,12 @@ static void work_that_must_not_run_twice_is_in_doubt_unless_its_worker_says(void
     rig_start(&rig);
     set_once();
     process = start_one(&worker);
+    rig_advance(&rig, RIG_LEASE_MS); /* it is asked to stop, and its worker answers */
+    assert_int_equal(rig_worker_end(&rig, &worker, RECORD_FAILURE, HUB_RETRYABLE_YES), STATUS_OK);
+    assert_int_equal(state_of(process), RECORD_RETRY_WAIT);
+    rig_start(&rig);
+    set_once();
+    process = start_one(&worker);
     rig_advance(&rig, RIG_LEASE_MS);
     rig_advance(&rig, RIG_GRACE_MS);
     assert_int_equal(state_of(process), RECORD_SUSPENDED);
