@@ -80,6 +80,7 @@ void store_check_walk(struct store_file *file, const struct store_walker *walker
         if ((status != STATUS_CORRUPT || cursor.seq >= store->acked_seq) && walker->lost != NULL) {
             walker->lost(walker->owner, cursor.seq + 1, status);
         }
+        cursor.seq += 1; /* behind the first record of what cannot be read: never back to it */
         if (!seek(store, &cursor)) {
             return;
         }
