@@ -45,6 +45,7 @@ struct result {
     uint64_t distinct;
     uint64_t twice;
     uint64_t torn;
+    uint64_t refused;
     uint64_t lives;
     uint64_t reported;
     uint64_t corrupt;
@@ -146,6 +147,7 @@ static void finish(struct result *result, clock_t since) {
     result->distinct += cuts.distinct;
     result->twice += cuts.twice;
     result->torn += cuts.torn;
+    result->refused += cuts.refused;
     result->operations = cuts.operations;
     result->seconds += (double)(clock() - since) / CLOCKS_PER_SEC;
     if (cuts.failure[0] != '\0') {
@@ -264,6 +266,10 @@ static void print_result(const struct job *job, const struct result *result) {
     bool is_cuts = job->kind == KIND_CUTS || job->kind == KIND_LIVES;
     (is_cuts ? print_cuts : print_damage)(job, result);
     printf(" %5.1f s\n", result->seconds);
+    if (result->refused > 0) {
+        printf("note: in %llu of them a bad block was the last spare one: refused, and readable\n",
+               (unsigned long long)result->refused);
+    }
     if (result->failure[0] != '\0') {
         printf("FAILED  %s\n", result->failure);
     }

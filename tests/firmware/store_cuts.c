@@ -148,6 +148,7 @@ static bool cut_here(struct store_cuts *cuts, struct store_cuts_world *world,
         store_workload_go_on(rig);
         rig->flash.before = NULL;
         rig_remount(rig);
+        cuts->refused += rig->has_no_spare;
     }
     report(cuts, fork, world->level + 1);
     return true;
@@ -251,7 +252,7 @@ static void choose_fault(struct rig *rig, uint32_t seed) {
 static bool is_over(const struct store_cuts *cuts) {
     bool is_past =
         cuts->plan == STORE_CUTS_ONE && cuts->worlds[0].operation >= cuts->wanted[0].operation;
-    return is_past || cuts->failure[0] != '\0';
+    return is_past || cuts->worlds[0].rig.has_no_spare || cuts->failure[0] != '\0';
 }
 
 void store_cuts_live(struct store_cuts *cuts, uint32_t seed, const struct rig_geometry *geometry,

@@ -47,6 +47,7 @@ struct store_cuts {
     uint64_t distinct;                                  /* of these, what no cut before had left */
     uint64_t torn;                                      /* frames that mounts have dropped */
     uint64_t twice;      /* of the distinct ones, with a second cut */
+    uint64_t refused;    /* of the distinct ones, where a bad block was the last spare one */
     uint32_t operations; /* of the workload that ran last */
     /* True: such a state was not seen before. A state that was is not looked at again. */
     bool (*is_new)(void *owner, uint64_t state);

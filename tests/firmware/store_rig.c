@@ -169,17 +169,33 @@ void rig_acknowledge(struct rig *rig, bool all) {
     }
 }
 
+/* A bad block may have been the last spare: then the store refuses, and all can still be read. */
+static bool is_out_of_spares(const struct rig *rig, enum status status) {
+    bool has_bad = false;
+    for (size_t i = 0; i < SIM_FLASH_BAD_MAX; i++) {
+        has_bad = has_bad || rig->flash.block_fault[i] != SIM_FLASH_GOOD;
+    }
+    return has_bad && status == STATUS_FULL;
+}
+
 void store_rig_settle(struct rig *rig) {
+    enum status status = STATUS_OK;
     uint32_t turns = 0;
     while ((rig->store.open_records > 0 || rig->store.is_syncing) && !rig->store.has_failed) {
         if (rig->store.is_syncing) {
             (void)!rig_poll(rig);
-        } else if (store_rig_commit(rig) == STATUS_FULL) {
+        } else {
+            status = store_rig_commit(rig);
+        }
+        if (status == STATUS_FULL) {
             rig_acknowledge(rig, true);
         }
         turns += 1;
         if (turns > 10000) {
-            store_rig_wrong(rig, "a commit never ends");
+            rig->has_no_spare = is_out_of_spares(rig, status);
+            if (!rig->has_no_spare) {
+                store_rig_wrong(rig, "a commit never ends");
+            }
             return;
         }
     }

@@ -69,7 +69,8 @@ struct rig {
     uint32_t group_count;
     struct rig_group groups[RIG_GROUPS_MAX];
     uint64_t dice;
-    const char *what; /* the first thing that was wrong, or NULL */
+    bool has_no_spare; /* a block is bad, and no more goes in: what is there can only be read */
+    const char *what;  /* the first thing that was wrong, or NULL */
     uint32_t cuts;
     uint32_t torn; /* frames that mounts have dropped */
     uint64_t records;
