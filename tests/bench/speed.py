@@ -9,9 +9,10 @@ import tempfile
 import time
 
 from rows import RUNS, row, run, spread
-from servers import PEERS, Beanstalkd, Bench, Hubd, Upstreamd
+from servers import PEERS, Bench, FilledBeanstalkd, Hubd, Upstreamd
 
 CLIENTS = 32
+STEPS = 4            # durable answers of one job
 PHONES = 40          # one lease each: more than there are clients
 ITEMS = 100000
 SECONDS_MANY = "1.2s"
@@ -30,14 +31,14 @@ def first_numbers():
 
 # ---- P1, P2 ----
 
-def measure_round(bench, servers, numbers, mode):
+def measure_round(bench, servers, numbers):
     """name -> value, of one round: the disk, then each server with many clients and with one."""
     disk = run("load_bench", "disk", bench.folder + "/disk", GROUP_BYTES, 0.4)
     got = {"sync_us": disk["p50_us"], "group_records": 32 * disk["syncs_per_second"],
            "mean_sync_us": disk["mean_us"]}
     for server in servers:
         for clients, amount in ((CLIENTS, SECONDS_MANY), (1, SECONDS_ONE)):
-            answer = run("load_bench", mode, server.protocol, server.port, clients, amount,
+            answer = run("load_bench", "jobs", server.protocol, server.port, clients, amount,
                          next(numbers))
             got[server.name, clients] = answer["per_second"]
             got[server.name, clients, "p99"] = answer["p99_us"]
@@ -59,17 +60,12 @@ def speed_rounds():
     if not _speed:
         with Bench() as bench:
             hub = bench.add(Hubd, board="large", size="1GiB", phone_count=PHONES).start()
-            mode = "jobs" if hub.has_workers else "enqueue"
-            hub.wait_for_phones(hub.phone_count)
+            hub.wait_for_phones(PHONES)
             servers = [hub] + [bench.add(kind).start() for kind in PEERS]
             numbers = first_numbers()
-            rounds = []
             for number in range(RUNS):
-                if mode == "enqueue":  # nothing is ever taken out of it
-                    hub.start_empty()
                 turn = number % len(servers)
-                rounds.append(measure_round(bench, servers[turn:] + servers[:turn], numbers, mode))
-            _speed.extend((mode, rounds))
+                _speed.append(measure_round(bench, servers[turn:] + servers[:turn], numbers))
     return _speed
 
 
@@ -80,34 +76,26 @@ def regime(rounds):
     return "%s disk (%.0f us)" % (name, sync_us), 2.5 if name == "fast" else 1.0
 
 
-def steps_of(mode):
-    """Durable answers of one job, and how a row calls it."""
-    if mode == "jobs":
-        return 4, "jobs"
-    return 1, "enqueues alone (no external workers here)"
-
-
 def p1():
-    mode, rounds = speed_rounds()
-    steps, what = steps_of(mode)
+    rounds = speed_rounds()
     disk, factor = regime(rounds)
     ours = spread(one["hubd", CLIENTS] for one in rounds)
     rows = []
     for kind in PEERS:
         peer = spread(one[kind.name, CLIENTS] for one in rounds)[0]
         ratio = spread(one["hubd", CLIENTS] / one[kind.name, CLIENTS] for one in rounds)
-        rows.append(row("P1", "%s beside %s; %s" % (what, kind.what, disk), ours,
+        rows.append(row("P1", "jobs beside %s; %s" % (kind.what, disk), ours,
                         "/s", factor * peer if kind.name == "redis" else None, RUNS, kind.what,
                         peer, at_least=True))
         rows[-1]["ratio"] = round(ratio[0], 4)
     peer = spread(one["sqlite"] for one in rounds)[0]
     rows.append(row("P1", "jobs/s beside SQLite, in process, group of 32", ours, "/s", None, RUNS,
                     "SQLite, in process", peer))
-    of_disk = spread(steps * one["hubd", CLIENTS] / one["group_records"] for one in rounds)
+    of_disk = spread(STEPS * one["hubd", CLIENTS] / one["group_records"] for one in rounds)
     records = spread(one["group_records"] for one in rounds)[0]
     rows.append(row("P1", "durable answers by records/s of the disk's group of 32", of_disk,
                     "ratio", 0.19, RUNS, "the disk's records/s", records, at_least=True))
-    of_http = spread(steps * one["hubd", CLIENTS] / one["empty_many"] for one in rounds)
+    of_http = spread(STEPS * one["hubd", CLIENTS] / one["empty_many"] for one in rounds)
     empty = spread(one["empty_many"] for one in rounds)[0]
     rows.append(row("P1", "durable answers by empty keep-alive requests, 32 clients", of_http,
                     "ratio", None, RUNS, "empty requests/s", empty))
@@ -115,25 +103,24 @@ def p1():
 
 
 def p2():
-    mode, rounds = speed_rounds()
-    steps, what = steps_of(mode)
+    rounds = speed_rounds()
     ours = spread(one["hubd", 1] for one in rounds)
-    limit = [1e6 / (steps * (one["mean_sync_us"] + one["empty_us"])) for one in rounds]
+    limit = [1e6 / (STEPS * (one["mean_sync_us"] + one["empty_us"])) for one in rounds]
     of_limit = spread(one["hubd", 1] / most for one, most in zip(rounds, limit))
-    rows = [row("P2", "1 client: of 1 / (%d x (fdatasync + empty request))" % steps, of_limit,
+    rows = [row("P2", "1 client: of 1 / (%d x (fdatasync + empty request))" % STEPS, of_limit,
                 "ratio", 0.9, RUNS, "that limit, /s", spread(limit)[0], at_least=True)]
     for kind in PEERS:
         peer = spread(one[kind.name, 1] for one in rounds)[0]
-        rows.append(row("P2", "%s, 1 client, beside %s" % (what, kind.what), ours, "/s", None,
+        rows.append(row("P2", "jobs, 1 client, beside %s" % kind.what, ours, "/s", None,
                         RUNS, kind.what, peer))
     return rows
 
 
 # ---- P3, P4: a full hub ----
 
-def restart(server, step):
+def restart(server):
     server.kill()
-    got = run("load_bench", "restart", server.protocol, server.port, step, *server.command(),
+    got = run("load_bench", "restart", server.protocol, server.port, "claim", *server.command(),
               cwd=server.folder)
     server.adopt(int(got["pid"]))
     return got["milliseconds"]
@@ -143,28 +130,27 @@ _full = []
 
 
 def full_hub():
-    """(step, [ours, ms], [peer, ms], RSS in MiB of hubd, of beanstalkd), all with ITEMS waiting."""
+    """([ours, ms], [peer, ms], RSS in MiB of hubd, of beanstalkd), all with ITEMS waiting."""
     if not _full:
         with Bench() as bench:
             hub = bench.add(Hubd, board="large", size="1GiB", phone_count=RUNS + 1).start()
-            peer = bench.add(Beanstalkd).start()
-            step = "claim" if hub.has_workers else "enqueue"
+            peer = bench.add(FilledBeanstalkd).start()
             for server in (hub, peer):
                 run("load_bench", "enqueue", server.protocol, server.port, CLIENTS, ITEMS, 0)
             memory = [server.status("VmRSS") / 1024 for server in (hub, peer)]
             times = [[], []]
             for _ in range(RUNS):
-                times[0].append(restart(hub, step))
-                times[1].append(restart(peer, step))
-            _full.extend((step, *times, *memory))
+                times[0].append(restart(hub))
+                times[1].append(restart(peer))
+            _full.extend((*times, *memory))
     return _full
 
 
 def p3():
-    step, ours, theirs, _, _ = full_hub()
-    what = "%d items waiting, kill -9: until the first %s is served" % (ITEMS, step)
+    ours, theirs, _, _ = full_hub()
+    what = "%d items waiting, kill -9: until the first claim is served" % ITEMS
     peer = spread(theirs)[0]
-    return [row("P3", what, spread(ours), "ms", 100, RUNS, Beanstalkd.what, peer),
+    return [row("P3", what, spread(ours), "ms", 100, RUNS, FilledBeanstalkd.what, peer),
             row("P3", "the same, by beanstalkd's time in the same round",
                 spread(a / b for a, b in zip(ours, theirs)), "ratio", 0.5, RUNS)]
 
@@ -179,7 +165,7 @@ def idle_hub(measure):
 
 
 def p4():
-    _, _, _, full, peer = full_hub()
+    _, _, full, peer = full_hub()
 
     def settled(hub):
         time.sleep(3)
@@ -187,7 +173,7 @@ def p4():
     idle = idle_hub(settled)
     return [row("P4", "RSS idle, board linux, TLS link up", (idle, idle, idle), "MiB", 6, 1),
             row("P4", "RSS with %d items waiting, board large" % ITEMS, (full, full, full), "MiB",
-                64, 1, Beanstalkd.what, peer)]
+                64, 1, FilledBeanstalkd.what, peer)]
 
 
 def p5():
