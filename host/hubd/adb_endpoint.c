@@ -240,14 +240,14 @@ static enum status read_secret(struct adb_host *host) {
     if (fd < 0) {
         return STATUS_IO;
     }
-    bool is_there = read(fd, host->secret, sizeof host->secret) == (ssize_t)sizeof host->secret;
+    bool is_read = read(fd, host->secret, sizeof host->secret) == (ssize_t)sizeof host->secret;
     bool is_made = false;
-    if (!is_there) {
+    if (!is_read) {
         random_fill(host->secret, sizeof host->secret);
         is_made = pwrite(fd, host->secret, sizeof host->secret, 0) == (ssize_t)sizeof host->secret;
     }
     close(fd);
-    return is_there || is_made ? STATUS_OK : STATUS_IO;
+    return is_read || is_made ? STATUS_OK : STATUS_IO;
 }
 
 static enum status open_operators(struct adb_host *host, const char *text) {

@@ -43,7 +43,7 @@ static const struct adb_device *choose(struct adb_client *client,
         adb_client_fail(client, error);
         return NULL;
     }
-    return &devices.list[found];
+    return &client->endpoint->host->devices[found]; /* where the list is */
 }
 
 static void choose_transport(struct adb_client *client, const struct adb_request *request) {
@@ -133,8 +133,8 @@ static void end_forward(struct adb_client *client, const struct adb_request *req
 }
 
 static void list_forwards(struct adb_client *client, const struct adb_request *request) {
-    static char list[ADB_FORWARDS_MAX * 2 * ADB_ADDRESS_SIZE];
     if (choose(client, request) != NULL) {
+        static char list[ADB_FORWARDS_MAX * 2 * ADB_ADDRESS_SIZE];
         answer_string(client,
                       (struct bytes){(const uint8_t *)list,
                                      adb_forward_list(client->endpoint, list, sizeof list)});
@@ -168,6 +168,78 @@ static void open_service(struct adb_client *client) {
     adb_client_open(client, client->chosen_id);
 }
 
+/* ---- answers that need no phone ---- */
+
+static void answer_version(struct adb_client *client, const struct adb_request *request) {
+    (void)request;
+    answer_string(client, bytes_of("0029"));
+}
+
+static void refuse_kill(struct adb_client *client, const struct adb_request *request) {
+    (void)request;
+    adb_client_fail(client, "kill-server rejected by remote server");
+}
+
+static void list_devices(struct adb_client *client, const struct adb_request *request) {
+    answer_list(client, request->kind);
+}
+
+static void track_devices(struct adb_client *client, const struct adb_request *request) {
+    adb_client_begin_watch(client, ADB_CLIENT_TRACKING, request);
+}
+
+static void wait_for(struct adb_client *client, const struct adb_request *request) {
+    adb_client_begin_watch(client, ADB_CLIENT_WAITING, request);
+}
+
+static void host_features(struct adb_client *client, const struct adb_request *request) {
+    (void)request;
+    answer_host_features(client);
+}
+
+static void reconnect_offline(struct adb_client *client, const struct adb_request *request) {
+    (void)request;
+    answer_string(client, bytes_of("")); /* the hub reconnects by itself */
+}
+
+static void refuse_operator(struct adb_client *client, const struct adb_request *request) {
+    (void)request;
+    adb_client_fail(client, "the hub connects its phones itself; a lease cannot change that");
+}
+
+static void refuse_unknown(struct adb_client *client, const struct adb_request *request) {
+    (void)request;
+    adb_client_fail(client, "unknown host service");
+}
+
+static void (*const handlers[])(struct adb_client *client, const struct adb_request *request) = {
+    [ADB_REQUEST_DEVICE] = refuse_unknown, /* handled before */
+    [ADB_REQUEST_VERSION] = answer_version,
+    [ADB_REQUEST_KILL] = refuse_kill,
+    [ADB_REQUEST_DEVICES] = list_devices,
+    [ADB_REQUEST_DEVICES_LONG] = list_devices,
+    [ADB_REQUEST_TRACK] = track_devices,
+    [ADB_REQUEST_TRACK_LONG] = track_devices,
+    [ADB_REQUEST_TRACK_PROTO] = track_devices,
+    [ADB_REQUEST_TRACK_PROTO_TEXT] = track_devices,
+    [ADB_REQUEST_FEATURES] = answer_of_phone,
+    [ADB_REQUEST_HOST_FEATURES] = host_features,
+    [ADB_REQUEST_GET_STATE] = answer_of_phone,
+    [ADB_REQUEST_GET_SERIALNO] = answer_of_phone,
+    [ADB_REQUEST_GET_DEVPATH] = answer_of_phone,
+    [ADB_REQUEST_TRANSPORT] = choose_transport,
+    [ADB_REQUEST_TPORT] = choose_transport,
+    [ADB_REQUEST_WAIT_FOR] = wait_for,
+    [ADB_REQUEST_FORWARD] = add_forward,
+    [ADB_REQUEST_FORWARD_ONCE] = add_forward,
+    [ADB_REQUEST_KILL_FORWARD] = end_forward,
+    [ADB_REQUEST_KILL_FORWARD_ALL] = end_forward,
+    [ADB_REQUEST_LIST_FORWARD] = list_forwards,
+    [ADB_REQUEST_RECONNECT_OFFLINE] = reconnect_offline,
+    [ADB_REQUEST_OPERATOR] = refuse_operator,
+    [ADB_REQUEST_UNKNOWN] = refuse_unknown,
+};
+
 void adb_services_handle(struct adb_client *client, struct bytes text) {
     struct adb_request request;
     struct adb_devices devices = adb_endpoint_devices(client->endpoint);
@@ -181,59 +253,6 @@ void adb_services_handle(struct adb_client *client, struct bytes text) {
     }
     client->begin = 0;
     client->end = 0;
-    switch (request.kind) {
-    case ADB_REQUEST_VERSION:
-        answer_string(client, bytes_of("0029"));
-        break;
-    case ADB_REQUEST_KILL:
-        adb_client_fail(client, "kill-server rejected by remote server");
-        break;
-    case ADB_REQUEST_DEVICES:
-    case ADB_REQUEST_DEVICES_LONG:
-        answer_list(client, request.kind);
-        break;
-    case ADB_REQUEST_TRACK:
-    case ADB_REQUEST_TRACK_LONG:
-    case ADB_REQUEST_TRACK_PROTO:
-    case ADB_REQUEST_TRACK_PROTO_TEXT:
-        adb_client_begin_watch(client, ADB_CLIENT_TRACKING, &request);
-        break;
-    case ADB_REQUEST_WAIT_FOR:
-        adb_client_begin_watch(client, ADB_CLIENT_WAITING, &request);
-        break;
-    case ADB_REQUEST_HOST_FEATURES:
-        answer_host_features(client);
-        break;
-    case ADB_REQUEST_FEATURES:
-    case ADB_REQUEST_GET_STATE:
-    case ADB_REQUEST_GET_SERIALNO:
-    case ADB_REQUEST_GET_DEVPATH:
-        answer_of_phone(client, &request);
-        break;
-    case ADB_REQUEST_TRANSPORT:
-    case ADB_REQUEST_TPORT:
-        choose_transport(client, &request);
-        break;
-    case ADB_REQUEST_FORWARD:
-    case ADB_REQUEST_FORWARD_ONCE:
-        add_forward(client, &request);
-        break;
-    case ADB_REQUEST_KILL_FORWARD:
-    case ADB_REQUEST_KILL_FORWARD_ALL:
-        end_forward(client, &request);
-        break;
-    case ADB_REQUEST_LIST_FORWARD:
-        list_forwards(client, &request);
-        break;
-    case ADB_REQUEST_RECONNECT_OFFLINE:
-        answer_string(client, bytes_of("")); /* the hub reconnects by itself */
-        break;
-    case ADB_REQUEST_OPERATOR:
-        adb_client_fail(client, "the hub connects its phones itself; a lease cannot change that");
-        break;
-    case ADB_REQUEST_UNKNOWN:
-    case ADB_REQUEST_DEVICE:
-        adb_client_fail(client, "unknown host service");
-        break;
-    }
+    check((size_t)request.kind < array_count(handlers));
+    handlers[request.kind](client, &request);
 }

@@ -77,8 +77,8 @@ static void list_reverses(struct phone_shell *shell, const struct phone_state *s
 
 static void end_reverse(struct phone_shell *shell, struct phone_state *state, struct bytes here) {
     char(*row)[PHONE_NAME_SIZE] = here.size > 0 ? find_reverse(state, here) : NULL;
-    char why[2 * PHONE_NAME_SIZE];
     if (row == NULL) {
+        char why[2 * PHONE_NAME_SIZE];
         snprintf(why, sizeof why, "listener '%.*s' not found", (int)here.size,
                  (const char *)here.data);
         answer_string(shell, "FAIL", why);

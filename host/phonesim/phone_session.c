@@ -30,13 +30,13 @@ struct bytes phone_session_command(struct bytes name) {
 
 /* A script, an interactive shell, a command by words, or one of the small services. */
 static enum status begin_shell(struct phone_session *session, struct bytes name) {
-    char script[PHONE_SCRIPT_SIZE];
-    size_t size = 0;
     struct bytes words = after_colon(name);
     bool is_abb = starts_with(name, bytes_of("abb:"));
     session->kind = is_abb || starts_with(name, bytes_of("shell,v2")) ? PHONE_SESSION_SHELL_V2
                                                                       : PHONE_SESSION_SHELL;
     if (is_abb || starts_with(name, bytes_of("abb_exec:"))) {
+        char script[PHONE_SCRIPT_SIZE];
+        size_t size = 0;
         enum status status = phone_service_script(words, script, sizeof script, &size);
         struct bytes text = {(const uint8_t *)script, size};
         return status == STATUS_OK ? phone_shell_begin(&session->shell, text) : status;

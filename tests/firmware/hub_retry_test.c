@@ -222,6 +222,26 @@ static void twenty_deliveries_without_an_attempt_are_poison(void **state) {
     assert_int_equal(item->image.attempt, 0);
 }
 
+/* Who claims its own process waits for nobody else's turn, and gets nobody else's item. */
+static void a_claim_of_one_process_takes_its_items_only_and_out_of_turn(void **state) {
+    (void)state;
+    uint32_t phone = rig_phone(&rig, "A");
+    uint32_t first = rig_submit(&rig, &(struct rig_order){.capability = RIG_OUTSIDE});
+    uint32_t second = rig_submit(&rig, &(struct rig_order){.capability = RIG_OUTSIDE});
+    uint64_t number = rig_process(&rig, second)->number;
+    assert_int_equal(rig_claim_of(&rig, "w", "", 1, number + 100).count, 0);
+    assert_int_equal(rig_claim_of(&rig, "w", "c", 8, number).count, 1);
+    assert_int_equal(rig_item(&rig, second, 1)->image.state, RECORD_LEASED);
+    assert_int_equal(rig_item(&rig, first, 1)->image.state, RECORD_READY);
+    assert_int_equal(rig_claim_of(&rig, "w", "c", 8, number).count, 1); /* the same again */
+    assert_int_equal(rig_claim_of(&rig, "v", "", 8, number).count, 0);
+    assert_int_equal(rig_claim_of(&rig, "v", "", 8, rig_process(&rig, first)->number).count, 0);
+    rig_advance(&rig, RIG_LEASE_MS);
+    assert_int_equal(rig.hub.phones[phone].state, RECORD_PHONE_READY);
+    assert_int_equal(rig_claim_of(&rig, "v", "", 8, rig_process(&rig, first)->number).count, 1);
+    assert_int_equal(rig_item(&rig, first, 1)->image.state, RECORD_LEASED);
+}
+
 static void keeps_the_first_and_the_last_four_attempts(void **state) {
     (void)state;
     (void)rig_phone(&rig, "A");
@@ -307,6 +327,7 @@ int firmware_hub_retry_tests(void) {
         cmocka_unit_test_setup(a_once_only_action_in_doubt_suspends_the_item, set_up),
         cmocka_unit_test_setup(five_interruptions_are_poison, set_up),
         cmocka_unit_test_setup(twenty_deliveries_without_an_attempt_are_poison, set_up),
+        cmocka_unit_test_setup(a_claim_of_one_process_takes_its_items_only_and_out_of_turn, set_up),
         cmocka_unit_test_setup(keeps_the_first_and_the_last_four_attempts, set_up),
         cmocka_unit_test_setup(texts_no_record_may_hold_are_left_out_of_an_end, set_up),
         cmocka_unit_test_setup(the_largest_findings_survive_a_forced_stop, set_up),

@@ -236,6 +236,34 @@ static void refuses_what_a_device_opens(void **state) {
     assert_int_equal(adb_connection_output(&host).size, 0);
 }
 
+/* What it reversed: the owner judges, takes it, and both write. */
+static void a_host_that_takes_opens_is_asked_for_each(void **state) {
+    (void)state;
+    struct adb_connection_event event;
+    size_t capacity = 0;
+    go_online();
+    host.takes_opens = true;
+    struct adb_message open = {.command = ADB_OPEN, .arg0 = 77, .payload_size = 9};
+    assert_int_equal(feed(&host, open, "tcp:5037", &event), STATUS_OK);
+    assert_int_equal(event.kind, ADB_EVENT_OPEN);
+    assert_true(event.data.size == 8 && memcmp(event.data.data, "tcp:5037", 8) == 0);
+    assert_null(
+        adb_connection_room(&host, event.stream, 1, &capacity)); /* not before it is taken */
+    adb_connection_accept_stream(&host, event.stream);
+    struct adb_message answer = next_output(&host);
+    assert_int_equal(answer.command, ADB_OKAY);
+    assert_int_equal(answer.arg1, 77);
+    assert_non_null(adb_connection_room(&host, event.stream, 1, &capacity));
+    open.arg0 = 78;
+    assert_int_equal(feed(&host, open, "tcp:5037", &event), STATUS_OK);
+    adb_connection_close(&host, event.stream);
+    answer = next_output(&host);
+    assert_int_equal(answer.command, ADB_CLSE);
+    assert_int_equal(answer.arg0, 0);
+    assert_int_equal(answer.arg1, 78);
+    assert_int_equal(host.refused_opens, 0);
+}
+
 static void a_refused_open_closes_the_stream(void **state) {
     (void)state;
     uint32_t stream = 0;
@@ -412,6 +440,7 @@ int protocol_adb_connection_tests(void) {
         cmocka_unit_test(delivers_a_write_however_it_is_cut),
         cmocka_unit_test(breaks_with_a_peer_that_writes_before_the_okay),
         cmocka_unit_test(refuses_what_a_device_opens),
+        cmocka_unit_test(a_host_that_takes_opens_is_asked_for_each),
         cmocka_unit_test(a_refused_open_closes_the_stream),
         cmocka_unit_test(answers_an_okay_for_a_stream_it_left),
         cmocka_unit_test(ignores_writes_and_closes_that_name_no_stream_of_theirs),
