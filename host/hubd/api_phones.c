@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { PHONES_LISTED = 256 }; /* of the largest board */
+
 /* ---- reading ---- */
 
 /* Words with one space between them, as an array. */
@@ -45,15 +47,32 @@ static void write_phone(struct api *api, struct json_writer *writer, uint32_t ph
     json_write_end_object(writer);
 }
 
+/* Phones by their id: the order in which they were first seen says nothing to a reader. */
+static uint32_t sort_phones(const struct hub *hub, uint32_t order[PHONES_LISTED]) {
+    uint32_t count = 0;
+    check(hub->phone_count <= PHONES_LISTED);
+    for (uint32_t p = 0; p < hub->phone_count; p++) {
+        if (hub->phones[p].number == 0) {
+            continue;
+        }
+        uint32_t at = count;
+        for (; at > 0 && strcmp(hub->phones[order[at - 1]].id, hub->phones[p].id) > 0; at--) {
+            order[at] = order[at - 1];
+        }
+        order[at] = p;
+        count += 1;
+    }
+    return count;
+}
+
 void api_get_phones(const struct http_api_call *call) {
-    const struct hub *hub = api_of(call)->hub;
+    uint32_t order[PHONES_LISTED];
+    uint32_t count = sort_phones(api_of(call)->hub, order);
     struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "phones");
-    for (uint32_t p = 0; p < hub->phone_count; p++) {
-        if (hub->phones[p].number != 0) {
-            write_phone(api_of(call), &writer, p);
-        }
+    for (uint32_t i = 0; i < count; i++) {
+        write_phone(api_of(call), &writer, order[i]);
     }
     json_write_end_array(&writer);
     json_write_end_object(&writer);

@@ -133,17 +133,26 @@ struct filter {
     char phone[RECORD_ID_MAX + 1];
     char failed[8];
     uint64_t limit;
-    uint64_t before; /* only processes with a smaller number */
+    bool is_oldest_first;
+    uint64_t cursor; /* only processes behind this number, in the order of the list */
 };
 
 static bool read_filter(const struct http_api_call *call, struct filter *filter) {
-    *filter = (struct filter){.limit = 50, .before = UINT64_MAX};
+    *filter = (struct filter){.limit = 50};
+    char sort[16];
     bool is_good = http_api_query_text(call, "status", filter->status, sizeof filter->status) &&
                    http_api_query_text(call, "type", filter->type, sizeof filter->type) &&
                    http_api_query_text(call, "phone", filter->phone, sizeof filter->phone) &&
                    http_api_query_text(call, "failed", filter->failed, sizeof filter->failed) &&
                    http_api_query_number(call, "limit", 200, &filter->limit) &&
-                   http_api_query_number(call, "cursor", INT64_MAX, &filter->before);
+                   http_api_query_text(call, "sort", sort, sizeof sort);
+    filter->is_oldest_first = is_good && strcmp(sort, "oldest") == 0;
+    filter->cursor = filter->is_oldest_first ? 0 : UINT64_MAX;
+    if (is_good && !filter->is_oldest_first && sort[0] != '\0' && strcmp(sort, "newest") != 0) {
+        http_api_refuse(call, 400, "malformed_query", "`sort` is newest or oldest");
+        return false;
+    }
+    is_good = is_good && http_api_query_number(call, "cursor", INT64_MAX, &filter->cursor);
     filter->limit = filter->limit == 0 ? 1 : filter->limit;
     return is_good;
 }
@@ -179,13 +188,17 @@ static bool matches(const struct hub *hub, const struct hub_process *process,
            (filter->failed[0] == '\0' || has_failed);
 }
 
-/* The matching process with the largest number below `before`. */
-static uint32_t next_match(const struct hub *hub, const struct filter *filter, uint64_t before) {
+static bool is_behind(const struct filter *filter, uint64_t number, uint64_t cursor) {
+    return filter->is_oldest_first ? number > cursor : number < cursor;
+}
+
+/* The matching process that comes next behind the cursor. */
+static uint32_t next_match(const struct hub *hub, const struct filter *filter, uint64_t cursor) {
     uint32_t best = HUB_NONE;
     for (uint32_t p = 0; p < hub->process_pool.touched; p++) {
         const struct hub_process *process = &hub->processes[p];
-        if (pool_is_used(&hub->process_pool, p) && process->number < before &&
-            (best == HUB_NONE || process->number > hub->processes[best].number) &&
+        if (pool_is_used(&hub->process_pool, p) && is_behind(filter, process->number, cursor) &&
+            (best == HUB_NONE || is_behind(filter, hub->processes[best].number, process->number)) &&
             matches(hub, process, filter)) {
             best = p;
         }
@@ -225,9 +238,9 @@ static void write_row(struct api *api, struct json_writer *writer, uint32_t proc
 
 /* The first row that is not durable yet makes the whole page wait; 0: none. */
 static uint64_t awaited_seq(const struct hub *hub, const struct filter *filter) {
-    uint64_t before = filter->before;
+    uint64_t cursor = filter->cursor;
     for (uint64_t i = 0; i < filter->limit; i++) {
-        uint32_t process = next_match(hub, filter, before);
+        uint32_t process = next_match(hub, filter, cursor);
         if (process == HUB_NONE) {
             return 0;
         }
@@ -235,7 +248,7 @@ static uint64_t awaited_seq(const struct hub *hub, const struct filter *filter) 
         if (seq > hub_durable_seq(hub)) {
             return seq;
         }
-        before = hub->processes[process].number;
+        cursor = hub->processes[process].number;
     }
     return 0;
 }
@@ -254,18 +267,18 @@ void api_list_processes(const struct http_api_call *call) {
     struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
     json_write_begin_array(&writer, "processes");
-    uint64_t before = filter.before;
-    uint32_t process = next_match(api->hub, &filter, before);
+    uint64_t cursor = filter.cursor;
+    uint32_t process = next_match(api->hub, &filter, cursor);
     for (uint64_t i = 0; i < filter.limit && process != HUB_NONE; i++) {
         write_row(api, &writer, process);
-        before = api->hub->processes[process].number;
-        process = next_match(api->hub, &filter, before);
+        cursor = api->hub->processes[process].number;
+        process = next_match(api->hub, &filter, cursor);
     }
     json_write_end_array(&writer);
     if (process != HUB_NONE) {
-        char cursor[24];
-        snprintf(cursor, sizeof cursor, "%llu", (unsigned long long)before);
-        json_write_string(&writer, "next_cursor", cursor);
+        char text[24];
+        snprintf(text, sizeof text, "%llu", (unsigned long long)cursor);
+        json_write_string(&writer, "next_cursor", text);
     } else {
         json_write_null(&writer, "next_cursor");
     }

@@ -136,5 +136,5 @@ int host_callback_tests(void) {
         cmocka_unit_test_setup(urls_are_judged_by_host_and_port, begin),
         cmocka_unit_test_setup(one_host_takes_only_its_share_of_the_slots, begin),
     };
-    return cmocka_run_group_tests_name("host_callback", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("host/callback", tests, NULL, NULL);
 }

@@ -611,6 +611,15 @@ class Seeds(ConformanceCase):
             rows = self.client.get("/processes?failed=1&limit=5").body["processes"]
             self.assertIn(failed, [r["process_id"] for r in rows])
             self.assertEqual({r["status"] for r in rows}, {"failed_terminal"})
+            newest = self.client.get("/processes?limit=200").body["processes"]
+            oldest = self.client.get("/processes?limit=200&sort=oldest").body["processes"]
+            self.assertEqual([r["process_id"] for r in oldest],
+                             [r["process_id"] for r in reversed(newest)])
+            page = self.client.get("/processes?limit=2&sort=oldest").body
+            rest = self.client.get("/processes?limit=1&sort=oldest&cursor=%s" % page["next_cursor"])
+            self.assertEqual(rest.body["processes"][0], oldest[2])
+            self.assertEqual(self.code(self.client.get("/processes?sort=up")),
+                             (400, "malformed_query"))
             rows = self.client.get("/processes?status=executing").body["processes"]
             self.assertEqual({r["status"] for r in rows}, {"executing"})
         with self.row("004", "Job Details Page", "complete error, exit code, full logs, attempts"):
