@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,8 +25,8 @@ enum {
     SEEN_BITS = 23, /* states that can be told from each other: more than are ever looked at */
     LIFE_LOSSES = 40,
     LIFE_CUTS_EACH = 8,
-    JOB_SECONDS = 240, /* one job that takes longer hangs */
-    STOP_SECONDS = 40,
+    JOB_SECONDS = 120, /* of processor time: one job that takes longer hangs */
+    STOP_SECONDS = 20,
     PROCESSES_MAX = 16,
     JOBS_MAX = 200,
     HEADER_BYTES = 192, /* of a block whose every bit is flipped */
@@ -164,7 +165,8 @@ static void start(struct result *result, enum store_cuts_plan plan) {
     cuts.cuts_each = LIFE_CUTS_EACH;
     cuts.has_weak_cells = has_weak_cells;
     now = result;
-    alarm(stops ? STOP_SECONDS : JOB_SECONDS);
+    const struct itimerval limit = {.it_value.tv_sec = stops ? STOP_SECONDS : JOB_SECONDS};
+    (void)setitimer(ITIMER_VIRTUAL, &limit, NULL);
 }
 
 static void run_damage(const struct job *job) {
@@ -231,7 +233,7 @@ static void die(int signal_number) {
 }
 
 static void catch_signals(void) {
-    static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGALRM};
+    static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGVTALRM};
     for (size_t i = 0; i < array_count(signals); i++) {
         (void)signal(signals[i], die);
     }
