@@ -1,7 +1,6 @@
 /* The rack: phones and the places they are plugged in; what an operator does to them. */
 #include "host/hubd/api_body.h"
 #include "host/hubd/recovery.h"
-#include "host/hubd/recovery.h"
 
 #include <stdio.h>
 #include <string.h>

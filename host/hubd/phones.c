@@ -19,6 +19,7 @@ static void changed(void *owner, struct phone_link *link);
 
 void phones_init(struct phones *phones, struct hub *hub, struct loop *loop, struct adb_key *key,
                  struct phone_line *lines) {
+    check(hub->board->phones <= PHONES_KNOWN);
     *phones = (struct phones){
         .hub = hub, .loop = loop, .key = key, .lines = lines, .jitter = {0x9e3779b97f4a7c15u}};
 }

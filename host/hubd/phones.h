@@ -26,6 +26,7 @@ struct phones;
 struct phone_line {
     struct phone_link link; /* first: the link's owner calls give it back */
     struct usb_pipe pipe;   /* USB only */
+    struct tcp_address address;
     struct hal_stream stream;
     struct phones *phones;
     const char *refusal;    /* USB: it cannot be used, because; NULL: it can */
@@ -33,13 +34,12 @@ struct phone_line {
     uint64_t away_since_ms; /* 0: it is not away */
     uint64_t left_ms;       /* USB: when it was unplugged */
     uint32_t serial_size;
-    uint32_t identify_operation; /* 0: none runs */
-    uint32_t phone;              /* row in the core; HUB_NONE: not known yet */
-    uint32_t failures;           /* in a row; for the backoff */
-    uint32_t device;             /* USB: of hal/usb.h; 0: nothing is plugged in */
-    uint32_t denials;            /* USB: in a row */
-    uint32_t hub_group;          /* USB: the same for all phones of one hub */
-    struct tcp_address address;
+    uint32_t identify_operation;    /* 0: none runs */
+    uint32_t phone;                 /* row in the core; HUB_NONE: not known yet */
+    uint32_t failures;              /* in a row; for the backoff */
+    uint32_t device;                /* USB: of hal/usb.h; 0: nothing is plugged in */
+    uint32_t denials;               /* USB: in a row */
+    uint32_t hub_group;             /* USB: the same for all phones of one hub */
     struct usb_interface interface; /* USB only */
     bool is_usb;
     bool is_identified;

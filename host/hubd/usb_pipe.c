@@ -165,10 +165,11 @@ static enum status read_pipe(struct hal_stream *stream, void *target, size_t siz
         return STATUS_AGAIN;
     }
     size_t left = first->transfer.moved - pipe->in_taken;
-    size_t count = left < size ? left : size;
+    bool is_all = left <= size;
+    size_t count = is_all ? left : size;
     memcpy(target, first->data + pipe->in_taken, count);
     pipe->in_taken += (uint32_t)count;
-    if (count == left) {
+    if (is_all) {
         pipe->in_taken = 0;
         pipe->in_first = (pipe->in_first + 1) % USB_PIPE_IN;
         pipe->in_count -= 1;

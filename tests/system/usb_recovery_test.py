@@ -92,7 +92,7 @@ class RecoveryTest(usb_rig.UsbCase):
         process = self.nap(3, phone="A")
         self.wait_status(process, "executing")
         answer = self.client.post("/phones/A/power")
-        self.assertEqual((409, "leased"), (answer.status, answer.body["error"]["code"]), answer)
+        self.assertEqual((409, "phone_in_use"), (answer.status, answer.body["error"]["code"]), answer)
 
     def test_what_a_hub_says_is_not_believed(self):
         reasons = {"ganged": "its hub switches all its ports together, and others are in use",
