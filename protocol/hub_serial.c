@@ -6,13 +6,13 @@ enum { PORT_DIGITS = 3 };
 
 /* clang-format off */
 const struct hub_serial_dialect hub_serial_dialects[] = {
-    { "cambrionix-universal", 115200,
-      { "host manual", "mode o #", "mode s #", "state #", "crf" }, ">>", HUB_SERIAL_UNIVERSAL },
-    { "cambrionix-pdsync", 115200,
-      { "host manual", "mode o #", "mode c #", "state #", "crf" }, ">>", HUB_SERIAL_PDSYNC },
-    { "line", 115200,
-      { NULL, "off #", "on #", "get #", NULL }, NULL, HUB_SERIAL_WORD },
-    { NULL, 0, { NULL, NULL, NULL, NULL, NULL }, NULL, HUB_SERIAL_WORD },
+    { "cambrionix-universal",
+      { "host manual", "mode o #", "mode s #", "state #", "crf" }, ">>", 115200, HUB_SERIAL_UNIVERSAL },
+    { "cambrionix-pdsync",
+      { "host manual", "mode o #", "mode c #", "state #", "crf" }, ">>", 115200, HUB_SERIAL_PDSYNC },
+    { "line",
+      { NULL, "off #", "on #", "get #", NULL }, NULL, 115200, HUB_SERIAL_WORD },
+    { NULL, { NULL, NULL, NULL, NULL, NULL }, NULL, 0, HUB_SERIAL_WORD },
 };
 /* clang-format on */
 

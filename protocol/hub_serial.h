@@ -41,9 +41,9 @@ enum hub_serial_shape {                       /* how a port's state is told */
 
 struct hub_serial_dialect {
     const char *name;
-    uint32_t baud;
     const char *commands[HUB_SERIAL_COMMAND_COUNT]; /* `#` is the port; NULL: there is no need */
     const char *prompt;                             /* ends an answer; NULL: its one line does */
+    uint32_t baud;
     enum hub_serial_shape shape;
 };
 
