@@ -83,6 +83,7 @@ enum status store_read_frame(const struct store *store, const struct store_place
     uint32_t where = place->block * store->flash->block_bytes + place->offset;
     uint32_t size = place->end - place->offset;
     size = size < STORE_HEAD_BYTES ? size : STORE_HEAD_BYTES;
+    /* cppcheck-suppress knownConditionTrueFalse ; not for every caller */
     if (size > capacity) {
         return STATUS_TOO_LARGE;
     }

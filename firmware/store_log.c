@@ -56,10 +56,11 @@ static bool may_hold(const struct store *store, uint32_t b, uint64_t seq) {
 static uint32_t next_candidate(const struct store *store, uint64_t seq, uint32_t b) {
     const struct store_block *blocks = store->memory.blocks;
     uint32_t none = store->flash->block_count;
+    uint64_t below = b < none ? first_seq(&blocks[b]) : UINT64_MAX;
     uint32_t best = none;
     for (uint32_t i = 0; i < none; i++) {
-        bool is_later = b == none || first_seq(&blocks[i]) < first_seq(&blocks[b]) ||
-                        (first_seq(&blocks[i]) == first_seq(&blocks[b]) && i > b);
+        uint64_t first = first_seq(&blocks[i]);
+        bool is_later = b >= none || first < below || (first == below && i > b);
         if (may_hold(store, i, seq) && is_later &&
             (best == none || first_seq(&blocks[i]) > first_seq(&blocks[best]))) {
             best = i;

@@ -304,9 +304,9 @@ static enum status does_count(struct scan *scan, bool *counts) {
             break;
         }
         is_whole = is_whole && scan->offset == expected;
-        bool is_proven = frame.type == STORE_FRAME_GROUP || (has_end && frame.is_first);
+        bool has_sync = frame.type == STORE_FRAME_GROUP || (has_end && frame.is_first);
         has_end = has_end || (frame.type == STORE_FRAME_COPY && frame.is_last);
-        *counts = is_proven || !header.is_merge || (has_end && is_whole);
+        *counts = has_sync || !header.is_merge || (has_end && is_whole);
         pass_frame(scan, &frame);
     }
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;

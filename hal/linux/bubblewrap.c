@@ -124,6 +124,7 @@ struct child {
     const struct bubblewrap *wrap;
     const struct hal_container_limits *limits;
     union {
+        /* cppcheck-suppress unusedStructMember */
         const char *const *given;
         char *const *wanted; /* as execve's type has it; it changes nothing */
     } arguments;

@@ -129,17 +129,21 @@ static int run_check(struct command_line *line) {
 
 /* ---- stats ---- */
 
-static int run_stats(struct command_line *line) {
+static void print_stats_json(void) {
     static char json[JSON_BYTES];
     struct json_writer writer;
+    json_write_init(&writer, json, sizeof json);
+    store_stats_write(&file.store, &writer);
+    print_json(&writer);
+}
+
+static int run_stats(struct command_line *line) {
     int code = open_store(line);
     if (code != COMMAND_DONE) {
         return code;
     }
     if (line->is_json) {
-        json_write_init(&writer, json, sizeof json);
-        store_stats_write(&file.store, &writer);
-        print_json(&writer);
+        print_stats_json();
     } else {
         store_stats_print(&file.store);
     }
