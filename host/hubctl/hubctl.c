@@ -139,7 +139,7 @@ int main(int argc, char **argv) {
     if (command == NULL) {
         refuse_without_command(argc, argv, word);
     }
-    check(command != NULL);
+    /* cppcheck-suppress nullPointerRedundantCheck ; refusing does not come back */
     for (int i = word; command->takes_program && i < argc; i++) {
         if (strcmp(argv[i], "--") == 0) {
             line.program = argv + i + 1;

@@ -138,7 +138,8 @@ static void gather(struct daemon *daemon, uint32_t waited) {
     uint64_t budget_us = daemon->sync_us / 10 > AWAKE_US ? daemon->sync_us / 10 : AWAKE_US;
     budget_us = budget_us < GATHER_MAX_US ? budget_us : GATHER_MAX_US;
     uint64_t spent_us = 0;
-    do { /* cppcheck-suppress knownConditionTrueFalse ; time goes on */
+    do {
+        /* cppcheck-suppress knownConditionTrueFalse ; time goes on */
         loop_step_us(&daemon->loop, spent_us < AWAKE_US ? 0 : (uint32_t)(budget_us - spent_us));
         http_server_step(&daemon->api.server, daemon->hub.clock.mono_ms);
         spent_us = now_us() - start_us;
