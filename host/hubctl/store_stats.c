@@ -119,7 +119,8 @@ struct bars {
 
 static void collect_bars(struct bars *bars, const struct store *store) {
     struct wear wear = find_wear(store);
-    *bars = (struct bars){.first = wear.least, .step = (wear.most - wear.least) / BARS + 1};
+    *bars = (struct bars){
+        .first = wear.least, .step = (wear.most - wear.least) / BARS + 1, .highest = 1};
     bars->count = (wear.most - wear.least) / bars->step + 1;
     for (uint32_t b = 0; b < store->flash->block_count; b++) {
         uint32_t bar = (store->memory.blocks[b].erase_count - bars->first) / bars->step;
