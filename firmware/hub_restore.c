@@ -22,6 +22,15 @@ static void keep_lease(struct hub *hub, uint32_t item, uint32_t phone) {
     hub_item_rearm(hub, item);
 }
 
+/* What the capability says of the attempt that ran: which of its actions must not run twice. */
+static void restore_attempt(struct hub *hub, uint32_t item) {
+    uint32_t phone = hub_item_phone(hub, item);
+    if (phone != HUB_NONE && hub->items[item].image.state == RECORD_RUNNING) {
+        hub_lease_set_actions(&hub->phones[phone].lease, hub_capability_of(hub, item));
+        hub_budget_replay_running(hub, phone);
+    }
+}
+
 static void restore_lease(struct hub *hub, uint32_t item) {
     struct hub_item *of = &hub->items[item];
     uint32_t phone = hub_item_phone(hub, item);
@@ -30,10 +39,7 @@ static void restore_lease(struct hub *hub, uint32_t item) {
     }
     struct hub_phone *on = &hub->phones[phone];
     queue_pass_gates(hub, item);
-    if (of->image.state == RECORD_RUNNING) {
-        hub_lease_set_actions(&on->lease, hub_capability_of(hub, item));
-        hub_budget_replay_running(hub, phone);
-    }
+    restore_attempt(hub, item);
     if (on->lease.worker[0] != '\0' && of->attempt_started.boot == hub->image.boot &&
         on->state == RECORD_PHONE_ABSENT) {
         keep_lease(hub, item, phone);
@@ -93,6 +99,7 @@ static void bind_process(struct hub *hub, uint32_t process, uint32_t capability,
         hub_item_enter(hub, i);
         if (hub->items[i].image.phone != 0) {
             queue_pass_gates(hub, i);
+            restore_attempt(hub, i);
         }
     }
 }

@@ -144,6 +144,23 @@ static void a_once_only_action_cut_off_is_in_doubt(void **state) {
     }
 }
 
+/* hubd reads its capability files after the store: until then nobody knows which actions are. */
+static void a_once_only_action_is_in_doubt_when_its_capability_comes_after_the_load(void **state) {
+    (void)state;
+    (void)rig_phone(&rig, "A");
+    uint32_t process = rig_submit(&rig, &(struct rig_order){.capability = RIG_ONCE});
+    struct hub_start start = rig_begin(&rig);
+    assert_int_equal(rig_step(&rig, &start), STATUS_OK);
+    rig_settle(&rig);
+    struct capability capability = rig.hub.capabilities[RIG_ONCE];
+    memset(rig.memory, 0, sizeof rig.memory);
+    hub_init(&rig.hub, rig.hub.board, rig.memory, &rig.flash.base, 1);
+    assert_int_equal(hub_load(&rig.hub, bytes_of("hub"), rig.boot_id, &rig.clock), STATUS_OK);
+    assert_int_equal(hub_capability_set(&rig.hub, &capability), STATUS_OK);
+    rig_settle(&rig);
+    assert_int_equal(rig_item(&rig, process, 1)->image.suspension, RECORD_SUSPEND_UNCERTAIN);
+}
+
 static void a_stop_asked_before_the_death_is_what_it_ends_as(void **state) {
     (void)state;
     for (unsigned same_boot = 0; same_boot < 2; same_boot++) {
@@ -326,6 +343,8 @@ int firmware_hub_recovery_tests(void) {
         cmocka_unit_test_setup(five_power_losses_are_poison, set_up),
         cmocka_unit_test_setup(done_actions_and_findings_outlive_the_daemon, set_up),
         cmocka_unit_test_setup(a_once_only_action_cut_off_is_in_doubt, set_up),
+        cmocka_unit_test_setup(
+            a_once_only_action_is_in_doubt_when_its_capability_comes_after_the_load, set_up),
         cmocka_unit_test_setup(a_stop_asked_before_the_death_is_what_it_ends_as, set_up),
         cmocka_unit_test_setup(a_cancel_before_the_recovery_is_kept, set_up),
         cmocka_unit_test_setup(a_retry_waits_no_longer_for_a_restart, set_up),
