@@ -124,4 +124,5 @@ endif
 include tests/checks/check.mk
 include tests/checks/bench.mk
 include tests/checks/campaign.mk
+include tests/checks/sim.mk
 -include $(shell test -d $(OUT) && find $(OUT) -name '*.d')

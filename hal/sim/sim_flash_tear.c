@@ -101,7 +101,8 @@ void sim_flash_change_randomly(struct sim_flash *flash,
 static void disturb(struct sim_flash *flash, const struct sim_flash_operation *change) {
     uint32_t start = change->offset / flash->page_bytes * flash->page_bytes;
     for (uint32_t at = start; at < change->offset; at++) {
-        flash->cells[at] &= (uint8_t)(sim_flash_roll(flash) | sim_flash_roll(flash) >> 8);
+        uint32_t kept = sim_flash_roll(flash); /* C leaves open which of two throws comes first */
+        flash->cells[at] &= (uint8_t)(kept | sim_flash_roll(flash) >> 8);
     }
 }
 

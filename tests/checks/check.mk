@@ -12,7 +12,7 @@ check: deps-check
 	@bash tests/checks/total.sh $(CHECKS)
 
 # Both compilers, all sources and tests, with the whole warning list. (`make test` links them.)
-objects: $(call obj,$(SOURCES) $(TESTS))
+objects: $(call obj,$(SOURCES) $(TESTS) $(SIM_SOURCES))
 check-gcc:
 	$(STEP) $(MAKE) objects
 check-clang:

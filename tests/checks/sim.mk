@@ -1,0 +1,16 @@
+# The farm simulator: `make sim` runs a campaign, `make sim SEED=n` one seed, told around a failure.
+SIM_SOURCES := $(wildcard tests/sim/*.c)
+SIM := $(BIN)/sim
+HOURS := 50000
+JOBS  := $(shell nproc)
+# One seed more for each commit: its id, which replays it.
+COMMIT_SEED = $(shell printf '%d' 0x$$(git rev-parse HEAD 2>/dev/null | cut -c 1-12 || echo 1))
+
+$(SIM): $(call obj,$(SIM_SOURCES)) $(OUT)/libhub.a
+	@mkdir -p $(@D) && echo "LD $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
+
+## Live through HOURS=50000 hub-hours of farms, or through one farm: SEED=n
+sim: $(SIM)
+	@$(SIM) $(if $(SEED),--seed $(SEED),--hours $(HOURS) --jobs $(JOBS) --whole)
+.PHONY: sim
