@@ -119,10 +119,12 @@ static size_t serial_size(struct bytes text) {
 /* Takes `SERIAL:` off the front: a known one if it fits, for it may hold any number of colons. */
 static bool take_serial(struct bytes *text, struct adb_devices devices, struct bytes *serial) {
     size_t size = 0;
-    for (size_t i = 0; i < devices.count && size == 0; i++) {
-        size_t own = text_size(devices.list[i].serial);
-        bool is_it = text->size > own && text->data[own] == ':' &&
-                     memcmp(text->data, devices.list[i].serial, own) == 0;
+    for (size_t i = 0; i < 2 * devices.count && size == 0; i++) {
+        const struct adb_device *device = &devices.list[i / 2];
+        const char *name = i % 2 == 0 ? device->serial : device->devpath;
+        size_t own = text_size(name);
+        bool is_it = own > 0 && text->size > own && text->data[own] == ':' &&
+                     memcmp(text->data, name, own) == 0;
         size = is_it ? own : 0;
     }
     size = size > 0 ? size : serial_size(*text);

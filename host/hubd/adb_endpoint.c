@@ -41,12 +41,13 @@ struct adb_devices adb_endpoint_devices(struct adb_endpoint *endpoint) {
         bool is_online = line->link.state == PHONE_LINK_ONLINE;
         host->devices[devices.count++] = (struct adb_device){
             .serial = host->hub->phones[line->phone].id,
-            .devpath = "",
+            .devpath = line->is_usb ? line->slot : "",
             .product = line->link.product,
             .model = line->link.model,
             .device = line->link.device,
             .id = line->phone + 1u,
             .state = is_online ? ADB_DEVICE_ONLINE : ADB_DEVICE_UNAUTHORIZED,
+            .is_usb = line->is_usb,
         };
     }
     return devices;

@@ -14,8 +14,10 @@ static const struct adb_device phones[] = {
     {"R58M", "usb:1-2", "oriole", "Pixel 6", "ori-ole", 7, ADB_DEVICE_ONLINE, true},
     {"SIM~tcp:127.0.0.1:5555", "", "oriole", "Pixel_6", "x", 9, ADB_DEVICE_UNAUTHORIZED, false},
     {"OFF", "", "", "", "", 11, ADB_DEVICE_OFFLINE, false},
+    {"", "usb:0000:00:14.0-1.4", "", "", "", 13, ADB_DEVICE_OFFLINE, false},
 };
-static const struct adb_devices all = {phones, array_count(phones)};
+static const struct adb_devices all = {phones, 3};
+static const struct adb_devices with_slot = {phones, array_count(phones)};
 static const struct adb_devices first = {phones, 1};
 
 static struct adb_request parsed(const char *text) {
@@ -162,6 +164,16 @@ static void finds_where_a_serial_ends(void **state) {
         assert_true(text_is(request.selector.serial, text_view(rows[i].serial)));
         assert_int_equal(request.kind, ADB_REQUEST_FEATURES);
     }
+}
+
+static void a_slot_is_a_serial_with_any_number_of_colons(void **state) {
+    (void)state;
+    struct adb_request request;
+    assert_int_equal(adb_server_parse(bytes_of("host-serial:usb:0000:00:14.0-1.4:features"),
+                                      with_slot, &request),
+                     STATUS_OK);
+    assert_true(text_is(request.selector.serial, bytes_of("usb:0000:00:14.0-1.4")));
+    assert_int_equal(request.kind, ADB_REQUEST_FEATURES);
 }
 
 static void what_is_no_port_belongs_to_the_command(void **state) {
@@ -352,6 +364,7 @@ int protocol_adb_server_tests(void) {
         cmocka_unit_test(reads_every_request),
         cmocka_unit_test(a_prefix_without_what_follows_it_is_malformed),
         cmocka_unit_test(finds_where_a_serial_ends),
+        cmocka_unit_test(a_slot_is_a_serial_with_any_number_of_colons),
         cmocka_unit_test(what_is_no_port_belongs_to_the_command),
         cmocka_unit_test(chooses_a_phone_in_the_words_of_adb),
         cmocka_unit_test(says_when_there_is_no_phone_at_all),
