@@ -267,7 +267,10 @@ static enum status is_proven(const struct scan *at, bool *is_proven) {
         enum status status = end_of_block(&scan, &end, &is_known);
         while (status == STATUS_OK) {
             status = find_frame(&scan, end, &frame);
-            if (status == STATUS_OK && frame.is_first) {
+            if (status != STATUS_OK) {
+                break;
+            }
+            if (frame.is_first) {
                 *is_proven = true;
                 return STATUS_OK;
             }
