@@ -89,6 +89,33 @@ static void starts_again_and_again_without_running_out(void **state) {
     }
 }
 
+/* Each start loses power after a few operations; a hub that got through must always find room. */
+static void starts_that_are_cut_short_use_no_blocks_up(void **state) {
+    (void)state;
+    for (uint32_t geometry = 0; geometry < 3; geometry++) {
+        store_case_start(geometry);
+        for (uint32_t i = 0; i < RIG_OBJECTS; i++) {
+            rig_append(rig, i);
+            store_rig_settle(rig);
+        }
+        for (uint32_t i = 0; i < 400; i++) {
+            rig->flash.operations = 0;
+            rig->flash.cut = (struct sim_flash_cut){1 + i % 7, SIM_FLASH_PREFIX, i * 31};
+            rig_append(rig, i % RIG_OBJECTS);
+            store_rig_settle(rig);
+            if (!rig->flash.is_off) {
+                sim_flash_power_off(&rig->flash, i);
+            }
+            store_rig_restart(rig);
+            store_case_good();
+        }
+        rig_append(rig, 1);
+        store_rig_settle(rig);
+        store_case_good();
+        assert_int_equal(rig->store.open_records, 0);
+    }
+}
+
 int firmware_store_space_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_every_newest_record_while_it_cleans),
@@ -96,6 +123,7 @@ int firmware_store_space_tests(void) {
         cmocka_unit_test(never_cleans_what_is_not_acknowledged_and_recovers_when_it_is),
         cmocka_unit_test(admits_no_more_than_it_can_keep),
         cmocka_unit_test(starts_again_and_again_without_running_out),
+        cmocka_unit_test(starts_that_are_cut_short_use_no_blocks_up),
     };
     return cmocka_run_group_tests_name("firmware/store_space", tests, NULL, NULL);
 }
