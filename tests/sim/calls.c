@@ -56,9 +56,10 @@ static void draw_order(struct sim_host *host, struct sim_call *call) {
     call->body = call->key * 2 + (sim_dice_roll(dice, 5) == 0 ? 1 : 0);
     call->input_bytes = sim_dice_roll(dice, 8) == 0 ? sim_dice_roll(dice, 700) : 2;
     uint32_t later = sim_dice_roll(dice, 10);
-    if (later == 0 && wall_ms != 0) {
+    if (later <= 1 && wall_ms != 0) {
         call->not_before_ms = wall_ms + sim_dice_roll(dice, 600000);
-    } else if (later == 1 && wall_ms != 0) {
+    }
+    if ((later == 1 || later == 2) && wall_ms != 0) {
         call->deadline_ms = wall_ms + sim_dice_roll(dice, 900000);
     }
     uint32_t trick = sim_dice_roll(dice, 100);
@@ -142,7 +143,25 @@ static void try_submit(struct sim_host *host, struct sim_call *call) {
     call->seq = hub_head_seq(&host->hub);
 }
 
-static void try_cancel(struct sim_host *host, struct sim_call *call) {
+static enum status order(struct sim_host *host, const struct sim_call *call, uint32_t process) {
+    struct hub *hub = &host->hub;
+    switch ((enum sim_call_kind)call->kind) {
+    case SIM_CALL_SUSPEND:
+        return sim_seen(host, SIM_ANSWER_SUSPEND, hub_suspend(hub, process));
+    case SIM_CALL_RESUME:
+        return sim_seen(host, SIM_ANSWER_RESUME, hub_resume(hub, process));
+    case SIM_CALL_SETTLE_DONE:
+    case SIM_CALL_SETTLE_FAILED:
+        return sim_seen(host, SIM_ANSWER_SETTLE,
+                        hub_settle(hub, process, 0, call->kind == SIM_CALL_SETTLE_DONE));
+    case SIM_CALL_SUBMIT:
+    case SIM_CALL_CANCEL:
+        break;
+    }
+    return sim_seen(host, SIM_ANSWER_CANCEL, hub_cancel(hub, process));
+}
+
+static void try_order(struct sim_host *host, struct sim_call *call) {
     struct sim_world *world = host->world;
     uint32_t process = hub_process_find(&host->hub, call->process);
     if (process == HUB_NONE) {
@@ -150,9 +169,11 @@ static void try_cancel(struct sim_host *host, struct sim_call *call) {
         return;
     }
     bool has_ended = host->hub.processes[process].end_seq != 0;
-    enum status status = sim_seen(host, SIM_ANSWER_CANCEL, hub_cancel(&host->hub, process));
-    sim_require(world, status == STATUS_AGAIN || (status == STATUS_TERMINAL) == has_ended,
-                "I36 a cancel is answered with %d", status);
+    enum status status = order(host, call, process);
+    bool is_refused = status == STATUS_ILLEGAL && call->kind >= SIM_CALL_SETTLE_DONE;
+    sim_require(world,
+                status == STATUS_AGAIN || is_refused || (status == STATUS_TERMINAL) == has_ended,
+                "I36 an order is answered with %d", status);
     if (status == STATUS_AGAIN) {
         return;
     }
@@ -166,7 +187,7 @@ static void try_call(struct sim_host *host, struct sim_call *call) {
     if (call->kind == SIM_CALL_SUBMIT) {
         try_submit(host, call);
     } else {
-        try_cancel(host, call);
+        try_order(host, call);
     }
 }
 
@@ -185,6 +206,9 @@ static void tell_caller(struct sim_host *host, struct sim_call *call) {
     call->is_open = false;
     world->counts.told += 1;
     sim_mix(world, call->process);
+    if (call->kind > SIM_CALL_CANCEL) {
+        return;
+    }
     if (call->kind == SIM_CALL_CANCEL) {
         bool is_asked = process == NULL || process->image.finished.boot != 0 ||
                         (process->image.flags & RECORD_CANCEL_REQUESTED) != 0;
@@ -267,8 +291,9 @@ void sim_call_begin(struct sim_host *host) {
     if (sim_host_runs(host) && sim_dice_roll(&world->dice, 15) == 0) {
         sim_lines_release(host);
     }
-    bool is_cancel = sim_dice_roll(&world->dice, 20) == 0;
-    (void)sim_call_make(host, is_cancel ? SIM_CALL_CANCEL : SIM_CALL_SUBMIT);
+    uint32_t kind = sim_dice_roll(&world->dice, 30);
+    (void)sim_call_make(host, kind <= SIM_CALL_SETTLE_FAILED ? (enum sim_call_kind)kind
+                                                             : SIM_CALL_SUBMIT);
     const struct sim_event next = {.kind = SIM_EV_CALL, .hub = (uint16_t)host->index};
     sim_plan_event(world, &next, 1 + sim_dice_wait(&world->dice, world->plan.call_ms));
     sim_host_turn(host);

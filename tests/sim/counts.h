@@ -64,6 +64,9 @@ enum sim_fault {
     ANSWER(POLL, "poll")                                                                           \
     ANSWER(ACCEPT, "accept")                                                                       \
     ANSWER(CANCEL, "cancel")                                                                       \
+    ANSWER(SUSPEND, "suspend")                                                                     \
+    ANSWER(RESUME, "resume")                                                                       \
+    ANSWER(SETTLE, "settle")                                                                       \
     ANSWER(IDENTIFY, "identify")                                                                   \
     ANSWER(PHONE, "phone event")                                                                   \
     ANSWER(TOUCHED, "touched")                                                                     \

@@ -17,15 +17,11 @@ static const struct excuse item_excuses[] = {
     { RECORD_##state, ITEM_ON_##on, why }
     EXCUSE(LEASED, RENEW, "a renewal is no record"),
     EXCUSE(RUNNING, RENEW, "a renewal is no record"),
-    EXCUSE(LEASED, RETURN, "grant and start are one group: no external workers yet"),
+    EXCUSE(LEASED, RETURN, "grant and start are one group: external workers are not simulated yet"),
     EXCUSE(LEASED, POISON, "the same"),
     EXCUSE(LEASED, GIVE_BACK, "the same"),
     EXCUSE(LEASED, CANCEL, "the same"),
     EXCUSE(LEASED, DEADLINE, "the same"),
-    EXCUSE(RUNNING, STOPPED_SUSPEND, "nobody can ask to suspend yet"),
-    EXCUSE(SUSPENDED, RESUME, "nobody can resume yet"),
-    EXCUSE(SUSPENDED, SETTLE_DONE, "nobody can settle yet"),
-    EXCUSE(SUSPENDED, SETTLE_FAILED, "nobody can settle yet"),
     EXCUSE(RETRY_WAIT, GIVE_UP, "no policy ends a retry yet"),
 #undef EXCUSE
 };

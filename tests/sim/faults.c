@@ -30,7 +30,7 @@ static bool cut(struct sim_host *host) {
         return false;
     }
     host->flash.cut.operation = host->flash.operations + between(host, 1, 12);
-    host->flash.cut.model = (uint8_t)roll(host, SIM_FLASH_MODEL_COUNT);
+    host->flash.cut.model = (uint8_t)roll(host, SIM_CUT_MODELS);
     host->flash.cut.seed = (uint32_t)sim_dice_next(&host->world->dice);
     return true;
 }
@@ -267,9 +267,8 @@ static bool quarantine(struct sim_host *host) {
     if (!sim_host_runs(host) || host->hub.phone_count == 0) {
         return false;
     }
-    uint32_t phone = draw_phone(host);
-    bool is_done =
-        host->lines[phone].row != HUB_NONE && sim_line_tell(host, phone, PHONE_ON_QUARANTINE);
+    uint32_t row = roll(host, host->hub.phone_count);
+    bool is_done = sim_row_tell(host, row, PHONE_ON_QUARANTINE);
     sim_host_turn(host);
     return is_done;
 }

@@ -144,7 +144,7 @@ static void power_on(struct sim_host *host) {
     if (host->short_lives > 0) { /* a brown-out: this start will not last either */
         host->short_lives -= 1;
         host->flash.cut.operation = sim_dice_between(&world->dice, 1, 6);
-        host->flash.cut.model = (uint8_t)sim_dice_roll(&world->dice, SIM_FLASH_MODEL_COUNT);
+        host->flash.cut.model = (uint8_t)sim_dice_roll(&world->dice, SIM_CUT_MODELS);
         host->flash.cut.seed = (uint32_t)sim_dice_next(&world->dice);
         sim_count_fault(world, SIM_FAULT_BROWN_OUT);
     }
@@ -201,7 +201,9 @@ void sim_host_boot(struct sim_host *host) {
         sim_host_power_off(host, sim_dice_between(&world->dice, 100, 5000));
         return;
     }
-    if (is_reported(host)) {
+    /* Rot in the last frame looks like a torn one; upstream, which may have it, tells. */
+    bool is_short = host->is_rotten && host->hub.store.durable_seq < host->shadow.seq;
+    if (is_short || is_reported(host)) {
         replace_store(host, STATUS_CORRUPT);
         struct hub_clock clock = read_clock(host);
         enum status status = hub_load(&host->hub, id_of(host), host->boot_id, &clock);

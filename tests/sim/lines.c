@@ -77,7 +77,7 @@ void sim_phone_changes(struct sim_host *host, uint32_t phone) {
 /* ---- events for the core ---- */
 
 /* Sends one event and judges what came of it by the rules as written down here. */
-static bool tell(struct sim_host *host, uint32_t row, enum phone_event event) {
+bool sim_row_tell(struct sim_host *host, uint32_t row, enum phone_event event) {
     struct sim_world *world = host->world;
     uint8_t from = host->hub.phones[row].state;
     bool has_lease = host->hub.phones[row].item != HUB_NONE;
@@ -109,7 +109,7 @@ static bool tell(struct sim_host *host, uint32_t row, enum phone_event event) {
 bool sim_line_tell(struct sim_host *host, uint32_t phone, enum phone_event event) {
     struct sim_line *line = &host->lines[phone];
     uint8_t from = host->hub.phones[line->row].state;
-    if (!tell(host, line->row, event)) {
+    if (!sim_row_tell(host, line->row, event)) {
         return false;
     }
     uint8_t to = host->hub.phones[line->row].state;

@@ -70,8 +70,10 @@ static void operate(struct sim_host *host) {
     }
     sim_lines_release(host);
     for (uint32_t i = 0; i < SHADOW_PROCESSES; i++) {
-        if (host->shadow.processes[i].number != 0 && is_suspended(&host->shadow.processes[i])) {
-            (void)sim_call_for(host, SIM_CALL_CANCEL, host->shadow.processes[i].number);
+        const struct shadow_process *process = &host->shadow.processes[i];
+        bool is_held = (process->image.flags & RECORD_HOLD) != 0;
+        if (process->number != 0 && (is_held || is_suspended(process))) {
+            (void)sim_call_for(host, SIM_CALL_RESUME, process->number);
         }
     }
     sim_host_turn(host);

@@ -43,8 +43,11 @@ static void compare_process(struct sim_host *host, const struct shadow_process *
     sim_require(world,
                 of->image.flags == process->image.flags &&
                     of->image.generation == process->image.generation &&
-                    of->deadline_ms == process->deadline_ms && of->has_key == process->has_key,
-                "I2 process %llu differs from its records", (unsigned long long)process->number);
+                    (of->end_seq != 0 || of->deadline_ms == process->deadline_ms) &&
+                    of->has_key == process->has_key,
+                "I2 process %llu differs from its records: flags %u %u, key %d %d",
+                (unsigned long long)process->number, of->image.flags, process->image.flags,
+                of->has_key, process->has_key);
     for (uint32_t i = of->first_item; i != HUB_NONE; i = host->hub.items[i].next_of_process) {
         compare_item(host, process, &host->hub.items[i]);
         count += 1;

@@ -52,6 +52,9 @@ enum {
     SIM_ATTEMPT_MS = 120000,
     SIM_LATENESS_MS = 30000, /* how long an executor goes on that has lost its lease */
     SIM_HOUR_MS = 3600000,
+    /* Not METASTABLE: a mount whose two reads of one header differ refuses the store (README.md).
+     */
+    SIM_CUT_MODELS = SIM_FLASH_METASTABLE,
     SIM_NONE = 0xffff,
 };
 
@@ -112,6 +115,10 @@ struct sim_line {
 enum sim_call_kind {
     SIM_CALL_SUBMIT,
     SIM_CALL_CANCEL,
+    SIM_CALL_SUSPEND,
+    SIM_CALL_RESUME,
+    SIM_CALL_SETTLE_DONE,
+    SIM_CALL_SETTLE_FAILED,
 };
 
 /* A request that somebody waits for. */
@@ -297,6 +304,7 @@ void sim_lines_step(struct sim_host *host);
 void sim_lines_watch(struct sim_host *host);
 /* Tells the core one event; false: refused. */
 bool sim_line_tell(struct sim_host *host, uint32_t phone, enum phone_event event);
+bool sim_row_tell(struct sim_host *host, uint32_t row, enum phone_event event);
 /* SIM_NONE: no plugged phone has this row. */
 uint32_t sim_line_of(const struct sim_host *host, uint32_t row);
 void sim_phone_unplug(struct sim_host *host, uint32_t phone, uint32_t back_ms);
