@@ -61,7 +61,7 @@ void store_place_slot(struct store *store, struct store_slot *slot, uint32_t whe
     if (where != 0 && !is_open(where)) {
         block_at(store, where)->live_bytes += bytes;
     }
-    store->live_bytes = store->live_bytes - slot->bytes + bytes;
+    store->live_bytes = store->live_bytes - (slot->where != 0 ? slot->bytes : 0) + bytes;
     slot->where = where;
     slot->bytes = bytes;
 }
@@ -101,10 +101,21 @@ struct store_open_head store_get_open(const struct store *store, uint32_t at) {
     };
 }
 
-/* The newest record of an object that the open group does not hold. */
-static uint64_t replaced_seq(const struct store *store, const struct store_slot *slot) {
-    return is_open(slot->where) ? store_get_open(store, slot->where & ~STORE_OPEN).replaced_seq
-                                : slot->seq;
+/* What a released slot keeps of the object's last record until the open group is committed: low
+ * bits of that group's number and of the record's. */
+static uint32_t released_mark(const struct store *store, uint64_t seq) {
+    return (uint32_t)store->stats.groups << 24 | ((uint32_t)seq & 0xffffff);
+}
+
+uint64_t store_replaced_seq(const struct store *store, const struct store_slot *slot) {
+    if (is_open(slot->where)) {
+        return store_get_open(store, slot->where & ~STORE_OPEN).replaced_seq;
+    }
+    if (slot->where != 0 || slot->bytes == 0) {
+        return slot->seq;
+    }
+    uint64_t seq = store->head_seq - ((store->head_seq - slot->bytes) & 0xffffff);
+    return released_mark(store, seq) == slot->bytes ? seq : 0;
 }
 
 static uint32_t least(uint32_t a, uint32_t b) {
@@ -130,7 +141,7 @@ uint64_t store_append(struct store *store, struct store_key key, const struct st
     check(body.size <= store_room(store));
     uint8_t *target = store->memory.group_buffer + store->open_bytes;
     const struct store_open_head open = {
-        .replaced_seq = replaced_seq(store, store_slot_of(store, key)),
+        .replaced_seq = store_replaced_seq(store, store_slot_of(store, key)),
         .key = key,
         .previous = previous == NULL ? 0 : store_slot_of(store, *previous)->where,
         .bytes = (uint32_t)body.size,
@@ -151,8 +162,10 @@ uint64_t store_append(struct store *store, struct store_key key, const struct st
 
 void store_release(struct store *store, struct store_key key) {
     struct store_slot *slot = store_slot_of(store, key);
+    uint64_t seq = store_replaced_seq(store, slot);
     store_place_slot(store, slot, 0, 0);
     slot->seq = 0;
+    slot->bytes = seq == 0 ? 0 : released_mark(store, seq);
     store->cleaner.lap_end = store->block_sequence;
 }
 

@@ -36,7 +36,7 @@ enum {
 struct store_slot {
     uint64_t seq;   /* 0: the object has no record */
     uint32_t where; /* of the record's head: byte offset on flash; STORE_OPEN: in the open group */
-    uint32_t bytes; /* that it costs: as a copy, with its head */
+    uint32_t bytes; /* that it costs: as a copy, with its head; of no meaning without a place */
 };
 
 enum store_block_state {

@@ -317,7 +317,10 @@ enum status store_open_block(struct store *store) {
         .format = STORE_FORMAT,
     };
     store->oldest_written = header.oldest_sequence;
-    store->acked_written = header.acked_seq;
+    if (header.acked_seq > store->acked_written) {
+        store->acked_written = header.acked_seq; /* what was moved for want of this may go now */
+        store->cleaner.lap_end = header.sequence;
+    }
     store->free_count -= 1;
     store->newest = b;
     store->block = b;

@@ -210,15 +210,13 @@ static enum status move_frame(struct store *store, struct batch *batch) {
     return STATUS_OK;
 }
 
-/* Whether a record must be kept. One that the open group replaces is: that is not durable yet. */
+/* Whether a record must be kept. One that the open group replaces, or an object's that was released
+ * with it, is: that is not durable yet. */
 static bool is_live(const struct store *store, const struct store_record_head *head) {
     if (!store_has_slot(store, head->key)) {
         return false;
     }
-    const struct store_slot *slot = store_slot(store, head->key);
-    bool is_open = (slot->where & STORE_OPEN) != 0;
-    return head->seq ==
-           (is_open ? store_get_open(store, slot->where & ~STORE_OPEN).replaced_seq : slot->seq);
+    return head->seq == store_replaced_seq(store, store_slot(store, head->key));
 }
 
 /* Copies what is live in a frame, from cleaner.at on. */

@@ -152,6 +152,9 @@ struct store_open_head {
 };
 
 struct store_open_head store_get_open(const struct store *store, uint32_t at);
+/* Number of an object's last record outside the open group, also when the object was released with
+ * that group; 0: none. What a mount would find if the power went now. */
+uint64_t store_replaced_seq(const struct store *store, const struct store_slot *slot);
 
 /* ---- reading pieces of a block ---- */
 

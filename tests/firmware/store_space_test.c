@@ -116,6 +116,47 @@ static void starts_that_are_cut_short_use_no_blocks_up(void **state) {
     }
 }
 
+/* Cleans as long as there is something to do, without a commit. */
+static void clean_all(void) {
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_int_equal(store_clean(&rig->store), STATUS_OK);
+        while (rig->store.is_syncing) {
+            (void)!store_poll(&rig->store);
+        }
+    }
+}
+
+/* An object is evicted together with a record that says so: while that one is not on flash, a mount
+ * finds the object whole, even if its block was cleaned in between. */
+static void what_is_released_stays_until_its_group_is_durable(void **state) {
+    (void)state;
+    static struct rig saved;
+    for (uint32_t geometry = 0; geometry < 3; geometry++) {
+        uint64_t copied = 0;
+        store_case_start(geometry);
+        store_case_put(store_case_phone, "kept");
+        store_case_make_durable();
+        for (uint32_t i = 0; i < 300; i++) {
+            saved = *rig;
+            store_release(&rig->store, store_case_phone);
+            if (i % 2 == 0) {
+                store_case_put(store_case_phone, "another object");
+            }
+            store_case_put(store_case_process, "the first one is gone");
+            clean_all();
+            copied += rig->store.stats.records_copied - saved.store.stats.records_copied;
+            store_case_mount_again();
+            store_case_reads(store_case_phone, "kept");
+            *rig = saved;
+            store_case_put(rig_key(10 + i % 7),
+                           "something else of some length, so that blocks fill up");
+            store_case_make_durable();
+            store_acknowledge(&rig->store, rig->store.durable_seq, rig->store.head_chain);
+        }
+        assert_true(copied > 0);
+    }
+}
+
 int firmware_store_space_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_every_newest_record_while_it_cleans),
@@ -124,6 +165,7 @@ int firmware_store_space_tests(void) {
         cmocka_unit_test(admits_no_more_than_it_can_keep),
         cmocka_unit_test(starts_again_and_again_without_running_out),
         cmocka_unit_test(starts_that_are_cut_short_use_no_blocks_up),
+        cmocka_unit_test(what_is_released_stays_until_its_group_is_durable),
     };
     return cmocka_run_group_tests_name("firmware/store_space", tests, NULL, NULL);
 }
