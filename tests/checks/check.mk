@@ -2,7 +2,7 @@
 # `ok NAME` or `FAILED NAME`; what a check was told is in build/checks/NAME.log.
 
 CHECKS := gcc clang walk layers symbols no-malloc stack arm arm-symbols arm-stack mips \
-          tidy cppcheck analyzer format fuzz campaign
+          tidy cppcheck analyzer format fuzz campaign sim
 STEP = @bash tests/checks/step.sh $(@:check-%=%)
 
 ## Run every check but the tests: compilers, layers, symbols, stack, targets, analysis, fuzzing

@@ -13,4 +13,14 @@ $(SIM): $(call obj,$(SIM_SOURCES)) $(OUT)/libhub.a
 ## Live through HOURS=50000 hub-hours of farms, or through one farm: SEED=n
 sim: $(SIM)
 	@$(SIM) $(if $(SEED),--seed $(SEED),--hours $(HOURS) --jobs $(JOBS) --whole)
-.PHONY: sim
+
+# All hours, the commit's own seed, and the same hashes from both compilers.
+check-sim: check-gcc check-clang
+	$(STEP) $(MAKE) sim-check
+sim-check:
+	@$(MAKE) sim
+	@$(SIM) --seed $(COMMIT_SEED)
+	@$(MAKE) CC=clang build/clang/bin/sim
+	@$(SIM) --hashes 40 >build/sim-gcc.txt && build/clang/bin/sim --hashes 40 >build/sim-clang.txt
+	@cmp build/sim-gcc.txt build/sim-clang.txt && echo "note: 40 seeds end alike, built by gcc and by clang"
+.PHONY: sim check-sim sim-check
