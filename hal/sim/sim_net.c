@@ -27,8 +27,9 @@ static uint32_t travel_ms(struct sim_net *net, struct sim_dice *dice) {
     return 1 + sim_dice_wait(dice, net->rates.delay_ms);
 }
 
-uint32_t sim_net_send(struct sim_net *net, struct sim_dice *dice, enum sim_net_way way,
-                      uint32_t connection, struct bytes message, struct sim_net_copy copies[2]) {
+uint32_t sim_net_send(struct sim_net *net, enum sim_net_way way, uint32_t connection,
+                      struct bytes message, struct sim_net_copy copies[2]) {
+    struct sim_dice *dice = net->dice;
     check(message.size <= SIM_NET_BYTES);
     if (net->is_cut[way]) {
         return 0;

@@ -29,6 +29,7 @@ struct sim_net_message {
 };
 
 struct sim_net {
+    struct sim_dice *dice; /* the owner's */
     struct sim_net_rates rates;
     bool is_cut[SIM_NET_WAYS];
     struct sim_net_message messages[SIM_NET_MESSAGES];
@@ -43,8 +44,8 @@ struct sim_net_copy {
 
 /* Sends a message: fills in up to two copies that arrive, and says how many. A way with no room for
  * one more loses it. */
-uint32_t sim_net_send(struct sim_net *net, struct sim_dice *dice, enum sim_net_way way,
-                      uint32_t connection, struct bytes message, struct sim_net_copy copies[2]);
+uint32_t sim_net_send(struct sim_net *net, enum sim_net_way way, uint32_t connection,
+                      struct bytes message, struct sim_net_copy copies[2]);
 /* Gives a message's room back once it has arrived. */
 void sim_net_free(struct sim_net *net, uint32_t index);
 

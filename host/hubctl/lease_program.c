@@ -29,7 +29,7 @@ void lease_program_start_watching(void) {
 }
 
 /* Ours, with two names set anew: setenv would allocate. */
-static void fill_environment(const char *socket, const char *serial, const char **environment,
+static void fill_environment(const char *socket, const char *serial, char **environment,
                              char memory[2][WORD_BYTES]) {
     size_t count = 0;
     for (size_t i = 0; environ[i] != NULL && count + 3 < ENVIRONMENT_MAX; i++) {
@@ -45,7 +45,7 @@ static void fill_environment(const char *socket, const char *serial, const char 
     environment[count] = NULL;
 }
 
-_Noreturn static void become(char *const *program, const char *const *environment, pid_t parent) {
+_Noreturn static void become(char *const *program, char *const *environment, pid_t parent) {
     static const char text[] = "hubctl lease: the program cannot be run\n";
     sigset_t none;
     sigemptyset(&none);
@@ -54,14 +54,14 @@ _Noreturn static void become(char *const *program, const char *const *environmen
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() == parent && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
-        (void)execvpe(program[0], program, (char *const *)(uintptr_t)environment);
+        (void)execvpe(program[0], program, environment);
     }
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
     _exit(errno == ENOENT ? 127 : 126);
 }
 
 bool lease_program_start(char *const *program, const char *socket, const char *serial) {
-    static const char *environment[ENVIRONMENT_MAX];
+    static char *environment[ENVIRONMENT_MAX];
     static char memory[2][WORD_BYTES];
     if (program[0] == NULL) {
         return false;

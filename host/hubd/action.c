@@ -437,20 +437,20 @@ static enum status put_word(struct filler *filler, const char **command, struct 
     return filler->is_full ? STATUS_TOO_LARGE : STATUS_OK;
 }
 
-enum status action_words(const char *command, struct bytes inputs, char *memory, size_t capacity,
-                         const char *words[ACTION_WORDS_MAX], char wrong[ACTION_TEXT_BYTES]) {
-    struct filler filler = {.target = memory, .capacity = capacity};
+enum status action_words_fill(struct action_words *words, const char *command, struct bytes inputs,
+                              char wrong[ACTION_TEXT_BYTES]) {
+    struct filler filler = {.target = words->memory, .capacity = words->capacity};
     size_t count = 0;
     while (true) {
         command += strspn(command, " ");
         if (*command == '\0') {
-            words[count] = NULL;
+            words->list[count] = NULL;
             return STATUS_OK;
         }
         if (count + 1 == ACTION_WORDS_MAX) {
             return STATUS_TOO_LARGE;
         }
-        words[count++] = memory + filler.size;
+        words->list[count++] = words->memory + filler.size;
         enum status status = put_word(&filler, &command, inputs, wrong);
         if (status != STATUS_OK) {
             return status;

@@ -127,11 +127,16 @@ must_check enum status action_fill(const char *command, struct bytes inputs, cha
 
 enum { ACTION_WORDS_MAX = 32 };
 
+struct action_words {
+    char *memory; /* of the caller, for the texts */
+    size_t capacity;
+    const char *list[ACTION_WORDS_MAX]; /* NULL-terminated */
+};
+
 /* The same for a program that is run without a shell: splits the command at blanks first, so that
  * an input stays inside its word, whatever it holds; double quotes keep blanks in a word.
- * NULL-terminated. TOO_LARGE: too many words. */
-must_check enum status action_words(const char *command, struct bytes inputs, char *memory,
-                                    size_t capacity, const char *words[ACTION_WORDS_MAX],
-                                    char wrong[ACTION_TEXT_BYTES]);
+ * TOO_LARGE: too many words. */
+must_check enum status action_words_fill(struct action_words *words, const char *command,
+                                         struct bytes inputs, char wrong[ACTION_TEXT_BYTES]);
 
 #endif

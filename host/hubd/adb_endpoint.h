@@ -73,19 +73,19 @@ struct adb_client {
     struct loop_source source; /* first: the loop gives it back */
     struct adb_host *host;
     struct adb_endpoint *endpoint;
-    enum adb_client_step step;
     struct hal_stream socket;
     uint64_t chosen_id; /* transport id; 0: none */
-    bool is_plain;      /* of a forward or reverse: no OKAY and FAIL */
-    bool is_deaf;       /* the peer is gone; only what it sent is of use */
-    bool owes_okay;     /* the phone's write is complete and not acknowledged */
     struct phone_link *link;
     struct phone_stream *stream; /* NULL: none */
     struct adb_request request;  /* WAITING, TRACKING; its serial is in `serial` */
     char serial[ADB_ADDRESS_SIZE];
-    uint32_t told; /* TRACKING: checksum of the list that was sent last */
     size_t begin, end;
     uint8_t *buffer; /* ADB_CLIENT_BUFFER bytes */
+    enum adb_client_step step;
+    uint32_t told;  /* TRACKING: checksum of the list that was sent last */
+    bool is_plain;  /* of a forward or reverse: no OKAY and FAIL */
+    bool is_deaf;   /* the peer is gone; only what it sent is of use */
+    bool owes_okay; /* the phone's write is complete and not acknowledged */
 };
 
 struct adb_forward {

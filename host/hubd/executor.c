@@ -235,6 +235,7 @@ static void begin_action(struct attempt *attempt) {
     }
     attempt->deadline_ms = executor->now_ms + action->timeout_ms;
     attempt->step = ATTEMPT_ACTING;
+    check(attempt->list->count > 0);
     (void)!hub_attempt_progress(hub, attempt->start.phone, attempt->start.token, attempt->action,
                                 100 * attempt->action / attempt->list->count);
     if (action->kind == ACTION_REVIEW) {

@@ -113,7 +113,7 @@ static enum status start(struct attempt *attempt, const char *const *words) {
 
 enum status executor_exec_begin(struct attempt *attempt) {
     static char memory[PROGRAM_BYTES];
-    const char *words[ACTION_WORDS_MAX];
+    struct action_words words = {.memory = memory, .capacity = sizeof memory};
     char wrong[ACTION_TEXT_BYTES] = "";
     const struct action *action = executor_action(attempt);
     const struct run_containers *containers = attempt->executor->containers;
@@ -122,8 +122,7 @@ enum status executor_exec_begin(struct attempt *attempt) {
                       containers == NULL ? "this hub has none" : containers->reason);
         return STATUS_OK;
     }
-    if (action_words(action->command, executor_inputs(attempt), memory, sizeof memory, words,
-                     wrong) != STATUS_OK) {
+    if (action_words_fill(&words, action->command, executor_inputs(attempt), wrong) != STATUS_OK) {
         executor_fail(attempt, RECORD_CATEGORY_CAPABILITY, "input_missing",
                       "%s: the inputs lack a usable `%s`", action->name, wrong);
         return STATUS_OK;
@@ -131,7 +130,7 @@ enum status executor_exec_begin(struct attempt *attempt) {
     enum status status = open_endpoint(attempt);
     if (status == STATUS_OK) {
         attempt->is_in_container = true;
-        status = start(attempt, words);
+        status = start(attempt, words.list);
     }
     if (status == STATUS_AGAIN || status == STATUS_OK) {
         return status == STATUS_OK ? STATUS_OK : STATUS_FULL;

@@ -357,7 +357,7 @@ static int run_sh(struct phone_call *call) {
         phone_shell_print(call->complaint, "sh: only -c SCRIPT is emulated\n");
         return USAGE;
     }
-    strcpy(shell->script, call->words[2]);
+    memcpy(shell->script, call->words[2], strlen(call->words[2]) + 1);
     shell->at = 0;
     return 0;
 }
@@ -394,7 +394,7 @@ static int run_dial(struct phone_call *call) {
         return USAGE;
     }
     call->shell->dial_port = strtoul(call->words[1], NULL, 10);
-    strcpy(call->shell->dial_text, call->words[2]);
+    memcpy(call->shell->dial_text, call->words[2], strlen(call->words[2]) + 1);
     return 0;
 }
 

@@ -25,7 +25,7 @@ static bool is_installed(const struct phone_state *state, const char *name) {
 static void install(struct phone_state *state, const char *name) {
     for (size_t i = 0; i < PHONE_PACKAGES_MAX && !is_installed(state, name); i++) {
         if (state->packages[i][0] == '\0' && strlen(name) < sizeof state->packages[i]) {
-            strcpy(state->packages[i], name);
+            memcpy(state->packages[i], name, strlen(name) + 1);
         }
     }
 }

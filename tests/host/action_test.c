@@ -192,40 +192,37 @@ static void a_command_that_grows_too_long_is_refused(void **unused) {
 
 static void a_program_gets_its_inputs_as_whole_words(void **state) {
     (void)state;
-    const char *words[ACTION_WORDS_MAX];
     char memory[64];
+    struct action_words words = {.memory = memory, .capacity = sizeof memory};
     char wrong[ACTION_TEXT_BYTES];
-    assert_int_equal(action_words("/bin/sh  -c \"a b ${n}\" x${a}y",
-                                  text("{\"a\":\"it's; $(rm) \\\" q\",\"n\":-3}"), memory,
-                                  sizeof memory, words, wrong),
+    assert_int_equal(action_words_fill(&words, "/bin/sh  -c \"a b ${n}\" x${a}y",
+                                       text("{\"a\":\"it's; $(rm) \\\" q\",\"n\":-3}"), wrong),
                      STATUS_OK);
-    assert_string_equal(words[0], "/bin/sh");
-    assert_string_equal(words[1], "-c");
-    assert_string_equal(words[2], "a b -3");
-    assert_string_equal(words[3], "xit's; $(rm) \" qy");
-    assert_null(words[4]);
-    assert_int_equal(action_words("a ${b}", text("{}"), memory, sizeof memory, words, wrong),
-                     STATUS_NOT_FOUND);
+    assert_string_equal(words.list[0], "/bin/sh");
+    assert_string_equal(words.list[1], "-c");
+    assert_string_equal(words.list[2], "a b -3");
+    assert_string_equal(words.list[3], "xit's; $(rm) \" qy");
+    assert_null(words.list[4]);
+    assert_int_equal(action_words_fill(&words, "a ${b}", text("{}"), wrong), STATUS_NOT_FOUND);
     assert_string_equal(wrong, "b");
+    words.capacity = 21;
     assert_int_equal(
-        action_words("0123456789 ${a}", text("{\"a\":\"0123456789\"}"), memory, 21, words, wrong),
+        action_words_fill(&words, "0123456789 ${a}", text("{\"a\":\"0123456789\"}"), wrong),
         STATUS_TOO_LARGE);
 }
 
 static void too_many_words_of_a_program_are_refused(void **state) {
     (void)state;
-    const char *words[ACTION_WORDS_MAX];
     char command[2 * ACTION_WORDS_MAX + 1];
     char memory[256];
+    struct action_words words = {.memory = memory, .capacity = sizeof memory};
     char wrong[ACTION_TEXT_BYTES];
     for (size_t i = 0; i < ACTION_WORDS_MAX; i++) {
         memcpy(command + 2 * i, "x ", 2);
     }
     command[2 * ACTION_WORDS_MAX] = '\0';
-    assert_int_equal(action_words(command, text("{}"), memory, sizeof memory, words, wrong),
-                     STATUS_TOO_LARGE);
-    assert_int_equal(action_words(command + 2, text("{}"), memory, sizeof memory, words, wrong),
-                     STATUS_OK);
+    assert_int_equal(action_words_fill(&words, command, text("{}"), wrong), STATUS_TOO_LARGE);
+    assert_int_equal(action_words_fill(&words, command + 2, text("{}"), wrong), STATUS_OK);
 }
 
 static void an_output_may_say_that_it_failed(void **state) {

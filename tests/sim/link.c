@@ -98,8 +98,7 @@ static void send(struct sim_host *host, enum sim_net_way way, struct bytes messa
     uint64_t lost = host->net.lost;
     uint64_t late = host->net.late;
     uint64_t twice = host->net.duplicated;
-    uint32_t count =
-        sim_net_send(&host->net, &world->dice, way, host->link.connection, message, copies);
+    uint32_t count = sim_net_send(&host->net, way, host->link.connection, message, copies);
     world->counts.faults[SIM_FAULT_NET_LOSS] += host->net.lost - lost;
     world->counts.faults[SIM_FAULT_NET_LATE] += host->net.late - late;
     world->counts.faults[SIM_FAULT_NET_DUPLICATE] += host->net.duplicated - twice;

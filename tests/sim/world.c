@@ -181,6 +181,7 @@ static void init_host(struct sim_world *world, uint32_t index) {
     memset(&host->link, 0, sizeof host->link);
     host->world = world;
     host->index = index;
+    host->net.dice = &world->dice;
     host->net.rates = world->plan.net;
     host->clock.wall_ms = world->plan.has_wall ? 1700000000000u + world->seed % 1000000 : 0;
     host->clock.quality = 2;
