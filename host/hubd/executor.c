@@ -257,24 +257,6 @@ static void begin_action(struct attempt *attempt) {
     judge_begin(attempt, status);
 }
 
-/* Skips what the request did not ask for, then begins an action or ends the attempt. */
-static void go_on(struct attempt *attempt) {
-    while (attempt->action < attempt->list->count &&
-           (attempt->selected >> attempt->action & 1u) == 0) {
-        attempt->action += 1;
-    }
-    if (attempt->action < attempt->list->count) {
-        begin_action(attempt);
-        return;
-    }
-    attempt->message[0] = '\0';
-    attempt->code[0] = '\0';
-    attempt->action = attempt->list->count - 1;
-    end_attempt(attempt, RECORD_SUCCESS, RECORD_CATEGORY_NONE);
-}
-
-/* ---- reports to the core ---- */
-
 /* What all actions up to this one found. */
 static struct record_attempt so_far_of(struct attempt *attempt) {
     struct record_attempt so_far = {
@@ -293,11 +275,54 @@ static struct record_attempt so_far_of(struct attempt *attempt) {
     return so_far;
 }
 
+static enum status record_step(struct attempt *attempt, const struct record_attempt *so_far) {
+    struct hub *hub = attempt->executor->hub;
+    enum status status = hub_attempt_step(hub, attempt->start.phone, attempt->start.token, so_far);
+    attempt->step_seq = status == STATUS_OK ? hub_head_seq(hub) : attempt->step_seq;
+    return status;
+}
+
+/* What must not run twice unknowingly begins when flash says that it is next: whoever finds the
+ * attempt broken off after a power loss would take it for one that is before it. */
+static bool may_begin(struct attempt *attempt) {
+    const struct hub *hub = attempt->executor->hub;
+    const struct hub_lease *lease = &hub->phones[attempt->start.phone].lease;
+    if ((lease->once_actions >> attempt->action & 1u) == 0) {
+        return true;
+    }
+    if (hub->items[attempt->start.item].image.actions_done < attempt->action) { /* some skipped */
+        struct record_attempt so_far = so_far_of(attempt);
+        so_far.actions_done = attempt->action;
+        if (record_step(attempt, &so_far) != STATUS_OK) {
+            return false;
+        }
+    }
+    return hub_durable_seq(hub) >= attempt->step_seq;
+}
+
+/* Skips what the request did not ask for, then begins an action or ends the attempt. */
+static void go_on(struct attempt *attempt) {
+    while (attempt->action < attempt->list->count &&
+           (attempt->selected >> attempt->action & 1u) == 0) {
+        attempt->action += 1;
+    }
+    if (attempt->action < attempt->list->count) {
+        if (may_begin(attempt)) {
+            begin_action(attempt);
+        }
+        return;
+    }
+    attempt->message[0] = '\0';
+    attempt->code[0] = '\0';
+    attempt->action = attempt->list->count - 1;
+    end_attempt(attempt, RECORD_SUCCESS, RECORD_CATEGORY_NONE);
+}
+
+/* ---- reports to the core ---- */
+
 static void report_step(struct attempt *attempt) {
     struct record_attempt so_far = so_far_of(attempt);
-    enum status status = hub_attempt_step(attempt->executor->hub, attempt->start.phone,
-                                          attempt->start.token, &so_far);
-    if (status == STATUS_OK) {
+    if (record_step(attempt, &so_far) == STATUS_OK) {
         attempt->action += 1;
         attempt->step = ATTEMPT_NEXT;
     }
@@ -467,7 +492,8 @@ uint64_t executor_deadline_ms(const struct executor *executor) {
         uint64_t due = TIMER_NEVER;
         if (attempt->step == ATTEMPT_ACTING) {
             due = attempt->deadline_ms;
-        } else if (attempt->step == ATTEMPT_NEXT) {
+        } else if (attempt->step == ATTEMPT_NEXT &&
+                   attempt->step_seq <= hub_durable_seq(executor->hub)) {
             due = executor->now_ms; /* an action can begin at once, or has been done in RAM */
         }
         next = due < next ? due : next;

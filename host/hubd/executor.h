@@ -34,6 +34,7 @@ struct attempt {
     uint32_t action;    /* in list */
     uint32_t selected;  /* bit for each action of the request */
     uint32_t operation; /* of the link; 0: none */
+    uint64_t step_seq;  /* of the newest record that says how far it is; 0: none */
     bool is_in_container;
     struct adb_endpoint *endpoint; /* of a program that runs; NULL: none */
     uint64_t deadline_ms;

@@ -13,6 +13,37 @@ import rig
 ENQUEUE = "/capability-requests/enqueue"
 
 
+CAREFUL = """[capability]
+name = careful
+routing = direct
+steps = on
+[action.look]
+command = echo looked
+[action.tidy]
+command = echo tidied
+[action.pay]
+command = sleep 600
+timeout_seconds = 600
+once = on
+"""
+
+
+class Once(hub_rig.HubCase):
+    def test_what_must_not_run_twice_is_left_to_a_person_also_behind_steps_left_out(self):
+        _, port = self.start_phones(1)
+        self.write("capabilities/careful.ini", CAREFUL)
+        self.start_hub([port])
+        self.wait_phones("SIM001")
+        steps = {"steps": [{"action": "look"}, {"action": "pay"}]}
+        identity = self.submit("careful", phone="SIM001", inputs=steps)
+        rig.wait_until(lambda: self.process(identity)["current_step"] == "pay", 20, "it pays")
+        self.hub.kill()
+        self.restart_hub()
+        rig.wait_until(lambda: self.process(identity)["status_detail"] == "suspended_as_uncertain",
+                       20, "nobody knows whether it paid")
+        self.assertEqual(self.process(identity)["attempts"], 1)
+
+
 class Waiting(hub_rig.HubCase):
     limit_seconds = 60
 
