@@ -57,8 +57,10 @@ struct store_block {
     uint32_t used_bytes; /* where its frames end */
     uint8_t state;
     uint8_t format;
-    bool is_worn;     /* failed to program: read and cleaned, but not used again in this run */
-    bool is_replaced; /* its content stands in a newer block: it may be erased at any time */
+    bool is_worn : 1;     /* failed to program: read and cleaned, but not used again in this run */
+    bool is_replaced : 1; /* its content stands in a newer block: it may be erased at any time */
+    bool is_doubtful : 1; /* the mount saw remains of a header in it: a second one, torn too, could
+                         make that whole. Used last, until what it could say is behind the log */
 };
 
 struct store_older;
@@ -125,6 +127,7 @@ struct store {
     uint8_t head_chain[STORE_CHAIN_BYTES]; /* over every group up to the last commit */
     uint8_t acked_chain[STORE_CHAIN_BYTES];
     uint32_t block_sequence; /* highest one ever given to a block */
+    uint32_t mount_sequence; /* no header that the mount has not seen has a higher one */
     uint32_t oldest_known;   /* oldest block that a mount would still look for */
     uint32_t oldest_written; /* as the newest header says, perhaps not durable */
     uint32_t newest;         /* block with the highest sequence in use; block_count: none */

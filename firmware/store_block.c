@@ -191,13 +191,24 @@ uint32_t store_count_erasable(const struct store *store) {
     return count;
 }
 
+static bool is_doubtful(const struct store *store, const struct store_block *block) {
+    return block->is_doubtful && store->oldest_known <= store->mount_sequence;
+}
+
+static bool is_better(const struct store *store, const struct store_block *block,
+                      const struct store_block *than) {
+    bool is_other = is_doubtful(store, than);
+    return is_doubtful(store, block) != is_other ? is_other
+                                                 : block->erase_count < than->erase_count;
+}
+
 static uint32_t least_worn_free(const struct store *store) {
-    uint32_t best = store->flash->block_count;
-    for (uint32_t b = 0; b < store->flash->block_count; b++) {
-        const struct store_block *block = &store->memory.blocks[b];
-        if (is_erasable(store, block) &&
-            (best == store->flash->block_count ||
-             block->erase_count < store->memory.blocks[best].erase_count)) {
+    const struct store_block *blocks = store->memory.blocks;
+    uint32_t none = store->flash->block_count;
+    uint32_t best = none;
+    for (uint32_t b = 0; b < none; b++) {
+        if (is_erasable(store, &blocks[b]) &&
+            (best == none || is_better(store, &blocks[b], &blocks[best]))) {
             best = b;
         }
     }

@@ -210,13 +210,17 @@ static enum status move_frame(struct store *store, struct batch *batch) {
     return STATUS_OK;
 }
 
-/* Whether a record must be kept. One that the open group replaces, or an object's that was released
- * with it, is: that is not durable yet. */
-static bool is_live(const struct store *store, const struct store_record_head *head) {
+/* Whether a record at a place must be kept. One that the open group replaces, or an object's that
+ * was released with it, is: that is not durable yet. A power loss in the middle of cleaning leaves
+ * two of a record: only the one that its slot knows. */
+static bool is_live(const struct store *store, const struct store_record_head *head,
+                    uint32_t where) {
     if (!store_has_slot(store, head->key)) {
         return false;
     }
-    return head->seq == store_replaced_seq(store, store_slot(store, head->key));
+    const struct store_slot *slot = store_slot(store, head->key);
+    bool is_placed = slot->where != 0 && (slot->where & STORE_OPEN) == 0;
+    return head->seq == store_replaced_seq(store, slot) && (!is_placed || slot->where == where);
 }
 
 /* Copies what is live in a frame, from cleaner.at on. */
@@ -233,7 +237,7 @@ static enum status copy_records(struct store *store, struct batch *batch,
         uint64_t seq = frame->type == STORE_FRAME_COPY ? head.seq : cleaner->seq;
         uint32_t bytes = head.lead_bytes + head.head_bytes + head.body_bytes;
         head.seq = seq;
-        if (is_live(store, &head)) {
+        if (is_live(store, &head, where)) {
             status = add_copy(store, batch, where, &head);
         }
         if (status != STATUS_OK) {
@@ -380,7 +384,8 @@ static enum status measure_copies(const struct store *store, struct measure *mea
             return status;
         }
         head.seq = frame->type == STORE_FRAME_COPY ? head.seq : seq;
-        if (is_live(store, &head)) {
+        uint32_t where = place_of(store, store->cleaner.offset + at + head.lead_bytes);
+        if (is_live(store, &head, where)) {
             measure_piece(store, measure, store_record_cost(&head), true);
         }
         at += head.lead_bytes + head.head_bytes + head.body_bytes;

@@ -91,6 +91,18 @@ static enum status take_header(struct store *store, uint32_t b, const struct sto
     return STATUS_OK;
 }
 
+/* A block that was never used is of one byte throughout, whatever its device calls erased. */
+static enum status look_for_remains(struct store *store, uint32_t b) {
+    uint8_t bytes[STORE_HEADER_BYTES];
+    enum status status =
+        hal_flash_read(store->flash, b * store->flash->block_bytes, bytes, sizeof bytes);
+    for (size_t i = 1; status == STATUS_OK && i < sizeof bytes; i++) {
+        bool differs = bytes[i] != bytes[0];
+        store->memory.blocks[b].is_doubtful = store->memory.blocks[b].is_doubtful || differs;
+    }
+    return status;
+}
+
 /* Reads all headers; lists in `order` the blocks that have one. */
 static enum status read_headers(struct store *store, uint32_t *count) {
     *count = 0;
@@ -102,8 +114,10 @@ static enum status read_headers(struct store *store, uint32_t *count) {
             status = take_header(store, b, &header);
             store->memory.order[*count] = b;
             *count += 1;
+        } else if (status == STATUS_MALFORMED) {
+            status = look_for_remains(store, b);
         }
-        if (status != STATUS_OK && status != STATUS_MALFORMED) {
+        if (status != STATUS_OK) {
             return status;
         }
     }
@@ -670,6 +684,7 @@ enum status store_mount(struct store *store) {
         block->sequence = block->state == STORE_BLOCK_USED ? block->sequence : 0;
     }
     store->is_mounted = true;
+    store->mount_sequence = store->block_sequence + 1;
     store->cleaner.lap_end = store->block_sequence;
     store->cleaner.may_repeat = true;
     return STATUS_OK;

@@ -25,7 +25,7 @@ struct hal_container_order {
     const char *const *command; /* program and arguments, NULL-terminated */
     const char *const
         *environment;     /* name, value, name, value, ..., NULL-terminated: all there is */
-    const char *work_dir; /* host folder shown read-only as /work; NULL: none */
+    const char *work_dir; /* host folder shown read-only as /job; NULL: none */
     const char *socket;   /* path of the phone's socket, shown as CONTAINER_SOCKET; NULL: none */
     int output;           /* descriptor that takes what it prints */
     int errors;           /* the same for its errors; 0: they go to `output` */

@@ -100,7 +100,7 @@ static void add_view(struct bubblewrap_command *command, const struct bubblewrap
         add_path(command, "--bind", order->socket, CONTAINER_SOCKET);
     }
     if (order->work_dir != NULL) {
-        add_path(command, "--ro-bind", order->work_dir, "/work");
+        add_path(command, "--ro-bind", order->work_dir, "/job");
     }
     add_list(command, sealed);
 }

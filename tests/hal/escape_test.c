@@ -101,7 +101,7 @@ static void probe(const struct host *host, const char *name, const char *attempt
     int reader = -1;
     struct hal_container_order order = container_shell(command);
     snprintf(script, sizeof script, "( %s ) 2>&1; echo; echo THE-END", attempt);
-    snprintf(path, sizeof path, "%s/work", container_folder);
+    snprintf(path, sizeof path, "%s/job", container_folder);
     order.environment = environment;
     order.work_dir = path;
     order.socket = host->lease;
@@ -121,7 +121,7 @@ static void no_probe_escapes(void **unused) {
     unsigned probes = 0;
     struct host host;
     make_host(&host);
-    snprintf(path, sizeof path, "%s/work", container_folder);
+    snprintf(path, sizeof path, "%s/job", container_folder);
     (void)mkdir(path, 0777);
     assert_int_equal(setenv("HOSTSECRET", "1", 1), 0);
     FILE *file = fopen("tests/hal/escape_probes.txt", "r");
