@@ -148,34 +148,36 @@ static void record_step(struct hub *hub, uint32_t item, struct record_attempt im
     hub_log_attempt(hub, item, hub_attempt_take(hub, item), RECORD_STEP_EVENT, &image);
 }
 
-enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
-                             const struct record_attempt *so_far) {
-    uint32_t item;
-    enum status status = hub_attempt_find(hub, phone, token, &item);
+/* Finds the attempt's item, and makes `image` one that a record holds and that has room now. */
+static enum status prepare_step(struct hub *hub, uint32_t phone, uint64_t token, uint32_t *item,
+                                struct record_attempt *image) {
+    enum status status = hub_attempt_find(hub, phone, token, item);
     if (status != STATUS_OK) {
         return status;
     }
+    hub_attempt_fit(hub, image);
+    return hub_has_room(hub, hub_attempt_room(image)) ? STATUS_OK : STATUS_AGAIN;
+}
+
+enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_t token,
+                             const struct record_attempt *so_far) {
+    uint32_t item;
     struct record_attempt image = *so_far;
-    hub_attempt_fit(hub, &image);
-    if (!hub_has_room(hub, hub_attempt_room(&image))) {
-        return STATUS_AGAIN;
+    enum status status = prepare_step(hub, phone, token, &item, &image);
+    if (status == STATUS_OK) {
+        check(so_far->actions_done > hub->items[item].image.actions_done);
+        record_step(hub, item, image);
     }
-    check(so_far->actions_done > hub->items[item].image.actions_done);
-    record_step(hub, item, image);
-    return STATUS_OK;
+    return status;
 }
 
 enum status hub_attempt_review(struct hub *hub, uint32_t phone, uint64_t token,
                                const struct record_attempt *so_far) {
     uint32_t item;
-    enum status status = hub_attempt_find(hub, phone, token, &item);
+    struct record_attempt image = *so_far;
+    enum status status = prepare_step(hub, phone, token, &item, &image);
     if (status != STATUS_OK) {
         return status;
-    }
-    struct record_attempt image = *so_far;
-    hub_attempt_fit(hub, &image);
-    if (!hub_has_room(hub, hub_attempt_room(&image))) {
-        return STATUS_AGAIN;
     }
     image.actions_done = hub->items[item].image.actions_done + 1;
     record_step(hub, item, image);

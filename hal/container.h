@@ -24,12 +24,11 @@ struct hal_container_limits {
 struct hal_container_order {
     const char *const *command; /* program and arguments, NULL-terminated */
     const char *const
-        *environment;     /* name, value, name, value, ..., NULL-terminated: all there is */
-    const char *work_dir; /* host folder shown read-only as /job; NULL: none */
-    const char *socket;   /* path of the phone's socket, shown as CONTAINER_SOCKET; NULL: none */
-    int output;           /* descriptor that takes what it prints */
-    int errors;           /* the same for its errors; 0: they go to `output` */
-    bool is_held;         /* the program waits for hal_container_go() */
+        *environment;   /* name, value, name, value, ..., NULL-terminated: all there is */
+    const char *socket; /* path of the phone's socket, shown as CONTAINER_SOCKET; NULL: none */
+    int output;         /* descriptor that takes what it prints */
+    int errors;         /* the same for its errors; 0: they go to `output` */
+    bool is_held;       /* the program waits for hal_container_go() */
     struct hal_container_limits limits;
 };
 

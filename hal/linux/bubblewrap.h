@@ -8,8 +8,8 @@
  * folder that the first process holds while it lives: so a start after a crash of hubd can wait
  * until nothing is left.
  *
- * bwrap itself is that user already when it looks for what it shows: folders above the socket and
- * the work folder must let others through (0711). The socket is made the slot's user's.
+ * bwrap itself is that user already when it looks for what it shows: folders above the socket
+ * must let others through (0711). The socket is made the slot's user's.
  *
  * A container's memory limit is per process (RLIMIT_DATA). With a cgroup v2 folder that hubd may
  * write (systemd: Delegate=yes), all its processes together have it too, and the count of them. */

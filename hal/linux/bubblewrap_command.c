@@ -99,9 +99,6 @@ static void add_view(struct bubblewrap_command *command, const struct bubblewrap
     if (order->socket != NULL) {
         add_path(command, "--bind", order->socket, CONTAINER_SOCKET);
     }
-    if (order->work_dir != NULL) {
-        add_path(command, "--ro-bind", order->work_dir, "/job");
-    }
     add_list(command, sealed);
 }
 

@@ -84,32 +84,6 @@ static void the_socket_of_the_lease_is_the_way_out(void **unused) {
     close(listener);
 }
 
-static void the_work_folder_is_there_to_read(void **unused) {
-    (void)unused;
-    char path[96];
-    struct hal_container_order missing = container_shell((const char *const[4]){"/bin/true", NULL});
-    int none = -1;
-    missing.work_dir = "/no/such/folder";
-    container_begin(0, missing, &none);
-    assert_int_equal(container_finish(0, none).outcome, CONTAINER_REFUSED);
-    assert_non_null(strstr(container_output, "/no/such/folder"));
-    snprintf(path, sizeof path, "%s/job", container_folder);
-    assert_int_equal(mkdir(path, 0755), 0);
-    snprintf(path, sizeof path, "%s/job/note", container_folder);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs("from the host", file);
-    fclose(file);
-    snprintf(path, sizeof path, "%s/job", container_folder);
-    const char *const command[4] = {"/bin/cat", "/job/note", NULL};
-    struct hal_container_order order = container_shell(command);
-    int reader = -1;
-    order.work_dir = path;
-    container_begin(0, order, &reader);
-    container_assert_end(container_finish(0, reader), CONTAINER_EXITED, 0);
-    assert_string_equal(container_output, "from the host");
-}
-
 static void too_many_arguments_are_refused(void **unused) {
     (void)unused;
     const char *command[BUBBLEWRAP_ARGUMENTS_MAX + 2];
@@ -455,8 +429,6 @@ int hal_bubblewrap_tests(void) {
         cmocka_unit_test_setup_teardown(the_environment_is_what_was_ordered, container_rig_open,
                                         container_rig_close),
         cmocka_unit_test_setup_teardown(the_socket_of_the_lease_is_the_way_out, container_rig_open,
-                                        container_rig_close),
-        cmocka_unit_test_setup_teardown(the_work_folder_is_there_to_read, container_rig_open,
                                         container_rig_close),
         cmocka_unit_test_setup_teardown(too_many_arguments_are_refused, container_rig_open,
                                         container_rig_close),

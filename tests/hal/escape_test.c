@@ -97,13 +97,10 @@ static void probe(const struct host *host, const char *name, const char *attempt
                                        "HOSTPID",  host->pid,
                                        "SHM",      host->key,
                                        NULL};
-    char path[96];
     int reader = -1;
     struct hal_container_order order = container_shell(command);
     snprintf(script, sizeof script, "( %s ) 2>&1; echo; echo THE-END", attempt);
-    snprintf(path, sizeof path, "%s/job", container_folder);
     order.environment = environment;
-    order.work_dir = path;
     order.socket = host->lease;
     container_begin(0, order, &reader);
     (void)container_finish(0, reader);
@@ -117,12 +114,10 @@ static void probe(const struct host *host, const char *name, const char *attempt
 
 static void no_probe_escapes(void **unused) {
     (void)unused;
-    char line[1024], path[96];
+    char line[1024];
     unsigned probes = 0;
     struct host host;
     make_host(&host);
-    snprintf(path, sizeof path, "%s/job", container_folder);
-    (void)mkdir(path, 0777);
     assert_int_equal(setenv("HOSTSECRET", "1", 1), 0);
     FILE *file = fopen("tests/hal/escape_probes.txt", "r");
     assert_non_null(file);
