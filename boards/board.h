@@ -15,6 +15,7 @@ struct board {
     uint32_t attempts;    /* whose records are kept */
     uint32_t phones;      /* ever seen and not forgotten */
     uint32_t adb_clients; /* connections of adb tools, over all leases */
+    uint32_t streams;     /* of server-sent events, open at once */
     uint32_t keys;        /* idempotency keys that outlive their process */
     uint32_t capabilities;
     uint32_t label_sets;        /* different sets of labels that waiting requests ask for */

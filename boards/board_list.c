@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-extern const struct board board_linux, board_large, board_sim, board_small;
+extern const struct board board_linux, board_large, board_sim, board_small, board_zynq;
 
-const struct board *const board_list[] = {&board_linux, &board_large, &board_sim, &board_small,
-                                          NULL};
+const struct board *const board_list[] = {&board_linux, &board_large, &board_sim,
+                                          &board_small, &board_zynq,  NULL};
 
 const struct board *board_named(struct bytes name) {
     for (size_t i = 0; board_list[i] != NULL; i++) {

@@ -14,6 +14,8 @@ _Static_assert(BOARD_BLOCK_BYTES % BOARD_PROGRAM_BYTES == 0, "a block is whole p
 _Static_assert(BOARD_PAYLOAD_BYTES <= 32768, "a record's length has 16 bits, and a text its limit");
 _Static_assert(BOARD_PAYLOAD_BYTES + 1024 + 160 * BOARD_ITEMS_PER_REQUEST <= BOARD_FRAME_BYTES,
                "the largest request is one commit group");
+_Static_assert(352 * (3 + BOARD_ITEMS_PER_REQUEST) + 672 <= BOARD_FRAME_BYTES - 64,
+               "so is upstream's command that ends all of its items, with its answer");
 _Static_assert((uint64_t)BOARD_BLOCK_BYTES *BOARD_BLOCK_COUNT < 0x80000000u, "below 2 GiB");
 
 #define BOARD_SYMBOL2(name) board_##name
@@ -29,6 +31,7 @@ const struct board BOARD_SYMBOL(BOARD) = {
     .attempts = BOARD_ATTEMPTS,
     .phones = BOARD_PHONES,
     .adb_clients = BOARD_ADB_CLIENTS,
+    .streams = BOARD_STREAMS,
     .keys = BOARD_KEYS,
     .capabilities = BOARD_CAPABILITIES,
     .label_sets = BOARD_LABEL_SETS,

@@ -13,20 +13,16 @@ static void advance(struct budget *budget, uint64_t at_ms) {
     budget->slice = slice > budget->slice ? slice : budget->slice;
 }
 
-static bool is_counted(const struct budget *budget, uint64_t slice, uint64_t now_slice) {
-    return slice <= budget->slice && slice + BUDGET_SLICES > budget->slice &&
-           slice + BUDGET_SLICES > now_slice;
-}
-
 static uint64_t oldest(uint64_t slice) {
     return slice < BUDGET_SLICES ? 0 : slice - BUDGET_SLICES + 1;
 }
 
+/* `from`: one of the slices that the budget holds. */
 static uint64_t used_since(const struct budget *budget, enum budget_kind kind, uint64_t from,
                            uint64_t now_slice) {
     uint64_t sum = 0;
     for (uint64_t slice = from; slice <= budget->slice; slice++) {
-        bool counts = is_counted(budget, slice, now_slice);
+        bool counts = slice + BUDGET_SLICES > now_slice;
         sum += counts ? budget->used[slice % BUDGET_SLICES][kind] : 0;
     }
     return sum;

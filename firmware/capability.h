@@ -26,6 +26,7 @@ struct capability {
     uint32_t stop_ms;    /* grace time of a stop; 0: the hub's */
     uint32_t
         lease_ms; /* of an external worker's lease, between two signs of life; 0: HUB_LEASE_MS */
+    uint32_t grant_ms;        /* upstream: how long a hub may run an item without word from it */
     uint32_t action_count;    /* an external one without actions counts as one action */
     uint32_t once_actions;    /* bit for each action that must not be run twice unknowingly */
     uint32_t review_actions;  /* bit for each action that waits for a person */

@@ -15,9 +15,13 @@ uint64_t hub_boot_offset(const struct hub *hub, uint32_t boot) {
     return 0;
 }
 
-struct record_time hub_now(const struct hub *hub) {
-    return record_time_of(hub->image.boot, hub->clock.mono_ms, hub->clock.wall_ms,
-                          hub->clock.quality);
+void hub_take_clock(struct hub *hub, const struct hub_clock *clock) {
+    struct cbor_writer writer;
+    hub->clock = *clock;
+    hub->now = record_time_of(hub->image.boot, clock->mono_ms, clock->wall_ms, clock->quality);
+    cbor_writer_init(&writer, hub->now_text, sizeof hub->now_text);
+    record_put_time(&writer, &hub->now);
+    hub->now_bytes = (uint8_t)writer.size;
 }
 
 /* Deadlines and start times are wall clock: their timers move when the clock is set. */
@@ -39,7 +43,7 @@ bool hub_has_new_offset(const struct hub *hub, const struct hub_clock *clock) {
 }
 
 void hub_set_clock(struct hub *hub, const struct hub_clock *clock) {
-    hub->clock = *clock;
+    hub_take_clock(hub, clock);
     if (hub->image.boot == 0) {
         return;
     }
@@ -53,7 +57,7 @@ void hub_set_clock(struct hub *hub, const struct hub_clock *clock) {
 /* ---- the loop ---- */
 
 bool hub_has_room(const struct hub *hub, uint32_t bytes) {
-    return store_room(&hub->store) >= bytes;
+    return store_room(&hub->store) >= bytes + hub->held_bytes;
 }
 
 uint32_t hub_record_max(const struct hub *hub) {
@@ -85,7 +89,8 @@ static uint32_t timer_room(const struct hub *hub, uint32_t owner) {
         return 0;
     }
     uint32_t item = hub->phones[owner - board->items - board->processes].item;
-    return item == HUB_NONE ? 0 : hub_attempt_end_room(hub, item);
+    check(item != HUB_NONE); /* the end of a lease clears its phone's timer */
+    return hub_attempt_end_room(hub, item);
 }
 
 /* False: the group is full before all that is due was done. */
@@ -124,8 +129,8 @@ static bool recover_items(struct hub *hub) {
 static bool has_other_actions(const struct hub *hub, uint32_t item) {
     const struct capability *capability = hub_capability_of(hub, item);
     const struct record_item *image = &hub->items[item].image;
-    return capability != NULL && image->actions_done > 0 &&
-           image->actions_digest != capability->actions_digest;
+    check(capability != NULL); /* it was leased in this life */
+    return image->actions_done > 0 && image->actions_digest != capability->actions_digest;
 }
 
 /* An attempt that was asked to stop before anybody began it has stopped already, and one that
@@ -153,17 +158,50 @@ static bool end_unbegun(struct hub *hub) {
     return true;
 }
 
-/* In this order: a lease is never granted past a deadline that is already due. */
-void hub_step(struct hub *hub) {
-    hub_attempt_log_touches(hub);
-    if (recover_items(hub) && run_timers(hub) && end_unbegun(hub) && !hub->is_stopping) {
-        schedule_run(hub);
-        (void)end_unbegun(hub);
+/* All that is in use is read within a day, in small steps while nothing else goes on. */
+enum { SCRUB_BYTES = 16384, SCRUB_PASS_MS = 24 * 3600 * 1000, SCRUB_RETRY_MS = 1000 };
+
+static uint64_t scrub_pause_ms(const struct hub *hub) {
+    const struct store *store = &hub->store;
+    uint64_t used = 0;
+    for (uint32_t b = 0; b < store->flash->block_count; b++) {
+        used += store->memory.blocks[b].state == STORE_BLOCK_USED
+                    ? store->memory.blocks[b].used_bytes
+                    : 0;
+    }
+    return (uint64_t)SCRUB_PASS_MS / (used / SCRUB_BYTES + 1);
+}
+
+static void scrub(struct hub *hub) {
+    uint64_t now = hub->clock.mono_ms;
+    bool is_idle = hub->store.open_records == 0 && !hub->store.is_syncing;
+    if (hub->scrub_due_ms == 0) {
+        hub->scrub_due_ms = now + scrub_pause_ms(hub);
+    } else if (now >= hub->scrub_due_ms && !is_idle) {
+        hub->scrub_due_ms = now + SCRUB_RETRY_MS;
+    } else if (now >= hub->scrub_due_ms) {
+        hub->scrub_due_ms = now + scrub_pause_ms(hub);
+        if (store_scrub(&hub->store, SCRUB_BYTES) == STATUS_OK) {
+            hub->scrub_ended = hub_now(hub);
+        }
     }
 }
 
+/* In this order: a lease is never granted past a deadline that is already due. */
+void hub_step(struct hub *hub) {
+    hub_attempt_log_touches(hub);
+    if (recover_items(hub) && run_timers(hub) && end_unbegun(hub) && hub_fork_step(hub) &&
+        !hub->is_stopping) {
+        schedule_run(hub);
+        (void)end_unbegun(hub);
+    }
+    scrub(hub);
+}
+
 uint64_t hub_deadline_ms(const struct hub *hub) {
-    return timer_next(&hub->timers);
+    uint64_t next = timer_next(&hub->timers);
+    bool is_planned = hub->scrub_due_ms != 0;
+    return is_planned && hub->scrub_due_ms < next ? hub->scrub_due_ms : next;
 }
 
 enum status hub_commit(struct hub *hub) {
@@ -173,12 +211,16 @@ enum status hub_commit(struct hub *hub) {
     if (!hub->has_upstream) {
         store_acknowledge(&hub->store, hub->store.durable_seq, hub->store.head_chain);
     }
+    hub_gap_step(hub);
     enum status status = store_clean(&hub->store);
     return status == STATUS_OK ? store_commit(&hub->store) : status;
 }
 
 enum status hub_poll(struct hub *hub) {
-    return store_poll(&hub->store);
+    enum status status = store_poll(&hub->store);
+    hub_gap_settle(hub);
+    hub_commands_settle(hub);
+    return status;
 }
 
 uint64_t hub_durable_seq(const struct hub *hub) {

@@ -42,10 +42,23 @@ must_check enum status hub_poll(struct hub *hub);
 uint64_t hub_durable_seq(const struct hub *hub);
 uint64_t hub_head_seq(const struct hub *hub);
 
+/* Blocks that may still fail before what was accepted may lack room. */
+uint32_t hub_spare_blocks(const struct hub *hub);
+/* Blocks have failed, and few spare ones are left: the flash must be replaced. */
+bool hub_is_worn(const struct hub *hub);
+
+/* What upstream is to be told that it will not get, in front of what it gets; NULL: nothing. */
+const struct record_gap *hub_gap(const struct hub *hub);
+
 /* No new leases; running attempts are asked to stop when `now` is set. */
 void hub_stop(struct hub *hub, bool now);
 /* Items that hub itself runs now: external workers go on while the program is down. */
 uint32_t hub_busy_count(const struct hub *hub);
+
+/* Numbers of processes, phones and keys are unique over all lives of the store: those given after a
+ * fork hold the store's epoch in front of RECORD_NUMBER_BITS bits, those before it hold none. The
+ * epoch that these are shown with: */
+uint32_t hub_first_epoch(const struct hub *hub);
 
 /* ---- capabilities ---- */
 
@@ -71,6 +84,7 @@ struct hub_order {
     const struct bytes *accounts; /* one for each item, 1 to RECORD_ID_MAX bytes without control
                                      characters (MALFORMED else); NULL: none */
     uint32_t item_count;          /* 1 to the board's items_per_request */
+    const struct hub_part *part;  /* NULL: the process is the hub's own */
 };
 
 struct hub_accepted {
@@ -86,6 +100,35 @@ struct hub_accepted {
  * unless OK; but finished processes may have been evicted for it when it says AGAIN. */
 must_check enum status hub_accept(struct hub *hub, const struct hub_order *order,
                                   struct hub_accepted *accepted);
+
+/* ---- parts: items of upstream's (SPEC.md section 8) ----
+ *
+ * A part is a process with one item, made by an offer. It has no idempotency key, its attempts go
+ * on where those on other hubs ended, and it is leased, and runs, only under a live grant. */
+
+struct hub_part {
+    struct record_origin origin;
+    uint32_t assignment;
+    uint32_t ttl_ms;  /* of the grant */
+    uint64_t sent_ms; /* monotonic; when the poll left that the offer answered */
+    uint32_t attempt;
+    uint32_t attempts_counted; /* at most `attempt` */
+    uint32_t actions_done;
+    uint64_t actions_digest;
+};
+
+static inline bool hub_is_part(const struct hub *hub, uint32_t process) {
+    return hub->processes[process].origin.process != 0;
+}
+/* By upstream's numbers; of several, the one that was taken last. HUB_NONE: none. */
+uint32_t hub_part_find(const struct hub *hub, uint64_t process, uint32_t item);
+/* When nothing of this item may go on: the end of its grant less the grace time of a stop.
+ * TIMER_NEVER: it needs no grant. 0: its grant is void. */
+uint64_t hub_grant_until_ms(const struct hub *hub, uint32_t item);
+/* Phones that are ready and that nobody waits for. */
+uint32_t hub_idle_count(const struct hub *hub);
+/* Items that it would still take. */
+uint32_t hub_capacity(const struct hub *hub);
 
 /* ---- control of a process: by its index; each is one commit group ---- */
 
@@ -127,6 +170,7 @@ enum hub_wait {
     HUB_WAIT_NOT_BEFORE,    /* for its start time */
     HUB_WAIT_CLOCK_UNKNOWN, /* for its start time, and this hub does not know the time yet */
     HUB_WAIT_BACKOFF,       /* for the next try */
+    HUB_WAIT_GRANT,         /* upstream's grant has ended, or is void since the machine started */
     HUB_WAIT_CAPABILITY,    /* its capability has no file here */
     HUB_WAIT_CONCURRENCY,   /* others of its concurrency key run */
     HUB_WAIT_ACCOUNT,       /* its account's phone works for another item */
@@ -150,6 +194,10 @@ enum hub_wait hub_item_wait(const struct hub *hub, uint32_t item);
 const char *hub_wait_name(enum hub_wait wait);
 /* The wait of a process that has not ended: of its first item that waits; NONE: none does. */
 enum hub_wait hub_process_wait(const struct hub *hub, uint32_t process);
+
+/* The phone that leases it, else the one its last kept attempt ran on, else the one it must run on:
+ * a row. HUB_NONE: none is known. */
+uint32_t hub_item_last_phone(const struct hub *hub, uint32_t item);
 
 /* Attempts of an item whose records were dropped: the first and the last 4 are kept. Their numbers
  * lie between the fourth and the fourth last kept one. */
@@ -236,6 +284,8 @@ uint32_t hub_process_by_key(const struct hub *hub, const uint8_t digest[RECORD_D
 /* ---- phones ---- */
 
 uint32_t hub_phone_find(const struct hub *hub, struct bytes id);
+/* Whether work waits that would run on this phone, and on no other one that is free. */
+bool hub_phone_is_wanted(const struct hub *hub, uint32_t phone);
 /* Labels an operator gave (durable), and those of its slot (until the program ends): words of
  * a-z, A-Z, 0-9 and `_.:-` with one space between them, less than HUB_LABELS_BYTES. MALFORMED. */
 must_check enum status hub_phone_label(struct hub *hub, uint32_t phone, struct bytes labels);
@@ -285,9 +335,9 @@ must_check enum status hub_attempt_step(struct hub *hub, uint32_t phone, uint64_
                                         const struct record_attempt *so_far);
 /* What the newest recorded attempt of an item found, in the hub's read buffer. NOT_FOUND. */
 must_check enum status hub_attempt_findings(struct hub *hub, uint32_t item, struct bytes *result);
-/* The executor has reached a review action, the first that is not done: it is recorded as done
- * with what `so_far` holds, and the attempt is asked to stop. The item becomes suspended (review)
- * and goes on behind it when it is resumed. */
+/* The executor has reached a review action: it and all before it are recorded as done
+ * (`so_far->actions_done`, more than before, whatever the request skipped), and the attempt is
+ * asked to stop. The item becomes suspended (review) and goes on behind it when it is resumed. */
 must_check enum status hub_attempt_review(struct hub *hub, uint32_t phone, uint64_t token,
                                           const struct record_attempt *so_far);
 /* To be asked before the phone's port power is cut for this attempt. FULL: the budget of this hour

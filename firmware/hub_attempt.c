@@ -43,8 +43,12 @@ uint32_t hub_attempt_take(struct hub *hub, uint32_t item) {
     }
     uint32_t taken = pool_take(&hub->attempt_pool);
     check(taken != POOL_NONE); /* attempts >= 2 * items, and the rest only while items are free */
-    hub->attempts[taken] =
-        (struct hub_attempt){.number = of->image.attempt, .item = item, .next = HUB_NONE};
+    hub->attempts[taken] = (struct hub_attempt){
+        .number = of->image.attempt,
+        .item = item,
+        .next = HUB_NONE,
+        .phone = hub_phone_by_number(hub, of->image.phone),
+    };
     newest = hub_attempt_newest(hub, item);
     *(newest == HUB_NONE ? &of->first_attempt : &hub->attempts[newest].next) = taken;
     of->attempt_count += 1;
@@ -91,8 +95,9 @@ static void keep_text(struct bytes *text, size_t max) {
 }
 
 /* A text that no record may hold is left out, so that an attempt's end is never refused for it:
- * first what is malformed, then output and result, if they are too long for one record. */
-void hub_attempt_fit(const struct hub *hub, struct record_attempt *image) {
+ * first what is malformed, then output and result, if they are too long for one record, or do not
+ * fit beside what the store has promised to others. The error itself comes out of the reserve. */
+void hub_attempt_fit(struct hub *hub, struct record_attempt *image) {
     uint32_t max = hub_record_max(hub) - HUB_RECORD_BYTES;
     keep_text(&image->code, RECORD_ID_MAX);
     keep_text(&image->action, RECORD_ID_MAX);
@@ -105,6 +110,14 @@ void hub_attempt_fit(const struct hub *hub, struct record_attempt *image) {
     }
     if (fixed + image->result.size > max) {
         image->result = (struct bytes){0};
+    }
+    size_t told = image->output.size + image->result.size;
+    if (told > 0 && !hub_fits_beside(hub, told) && !hub_fits_beside(hub, image->result.size)) {
+        image->result = (struct bytes){0};
+    }
+    if (told > 0 && !hub_fits_beside(hub, told)) {
+        image->output = (struct bytes){0};
+        hub->counters.texts_dropped += hub_has_room(hub, hub_attempt_room(image));
     }
 }
 
@@ -176,13 +189,12 @@ enum status hub_attempt_review(struct hub *hub, uint32_t phone, uint64_t token,
     uint32_t item;
     struct record_attempt image = *so_far;
     enum status status = prepare_step(hub, phone, token, &item, &image);
-    if (status != STATUS_OK) {
-        return status;
+    if (status == STATUS_OK) {
+        check(so_far->actions_done > hub->items[item].image.actions_done);
+        record_step(hub, item, image);
+        hub_item_ask_suspend(hub, item, RECORD_SUSPEND_REVIEW);
     }
-    image.actions_done = hub->items[item].image.actions_done + 1;
-    record_step(hub, item, image);
-    hub_item_ask_suspend(hub, item, RECORD_SUSPEND_REVIEW);
-    return STATUS_OK;
+    return status;
 }
 
 /* The time is exact even when the group is full: then its record follows in the next one. */
@@ -209,8 +221,7 @@ enum status hub_attempt_touched(struct hub *hub, uint32_t phone, uint64_t token)
 
 void hub_attempt_log_touches(struct hub *hub) {
     for (uint32_t p = 0; p < hub->phone_count && hub->touches_waiting > 0; p++) {
-        if (hub->phones[p].lease.is_touched && hub->phones[p].item != HUB_NONE &&
-            hub_has_room(hub, HUB_TRANSITION_BYTES)) {
+        if (hub->phones[p].lease.is_touched && hub_has_room(hub, HUB_TRANSITION_BYTES)) {
             log_touch(hub, p);
         }
     }

@@ -7,13 +7,15 @@
 static bool is_uncertain(const struct hub *hub, uint32_t item, const struct record_attempt *end) {
     const struct record_item *image = &hub->items[item].image;
     uint32_t phone = hub_item_phone(hub, item);
-    check(phone != HUB_NONE);
-    const struct hub_phone *on = &hub->phones[phone];
-    if (!on->is_started || image->suspension == RECORD_SUSPEND_REVIEW) {
+    struct hub_lease unknown = {0}; /* of a phone whose row could not be read */
+    hub_lease_set_actions(&unknown, hub_capability_of(hub, item));
+    const struct hub_lease *lease = phone == HUB_NONE ? &unknown : &hub->phones[phone].lease;
+    bool is_started = phone == HUB_NONE || hub->phones[phone].is_started;
+    if (!is_started || image->suspension == RECORD_SUSPEND_REVIEW) {
         return false; /* nobody was told to begin, or the action behind the review was not begun */
     }
-    if (image->actions_done >= on->lease.action_count ||
-        (on->lease.once_actions >> image->actions_done & 1u) == 0) {
+    if (image->actions_done >= lease->action_count ||
+        (lease->once_actions >> image->actions_done & 1u) == 0) {
         return false;
     }
     return end->outcome != RECORD_FAILURE || end->category != RECORD_CATEGORY_EXIT_CODE;
@@ -98,7 +100,8 @@ static enum record_event record_for(enum item_event event) {
 }
 
 /* A stop for a time limit is the attempt's error, whatever the executor saw of it. */
-static void name_stop(const struct record_item *image, struct record_attempt *end) {
+static void name_stop(const struct record_item *image, bool has_no_grant,
+                      struct record_attempt *end) {
     static const struct {
         uint8_t category;
         const char *code;
@@ -114,8 +117,10 @@ static void name_stop(const struct record_item *image, struct record_attempt *en
     if (end->outcome == RECORD_SUCCESS || stops[image->stop].message == NULL) {
         return;
     }
-    const char *code = stops[image->stop].code;
-    const char *message = stops[image->stop].message;
+    bool is_by_grant = image->stop == RECORD_STOP_EXPIRE && has_no_grant;
+    const char *code = is_by_grant ? "grant_expired" : stops[image->stop].code;
+    const char *message =
+        is_by_grant ? "upstream did not renew its grant" : stops[image->stop].message;
     end->outcome = RECORD_FAILURE;
     end->category = stops[image->stop].category;
     end->code = (struct bytes){(const uint8_t *)code, 0};
@@ -157,10 +162,11 @@ static bool is_stop_pending(const struct record_item *image) {
 static void end_attempt(struct hub *hub, uint32_t item, struct record_attempt end,
                         enum item_event known) {
     struct hub_item *of = &hub->items[item];
-    uint32_t phone = hub_item_phone(hub, item);
-    check(phone != HUB_NONE);
-    name_stop(&of->image, &end);
-    hub_attempt_fill(&hub->phones[phone], &end);
+    uint32_t phone = hub_item_phone(hub, item); /* HUB_NONE: its row could not be read */
+    name_stop(&of->image, !hub_item_is_external(hub, item) || !hub_grant_is_live(hub, item), &end);
+    if (phone != HUB_NONE) {
+        hub_attempt_fill(&hub->phones[phone], &end);
+    }
     end.started = of->attempt_started;
     end.ended = hub_now(hub);
     end.actions_done = of->image.actions_done;
@@ -168,9 +174,18 @@ static void end_attempt(struct hub *hub, uint32_t item, struct record_attempt en
     bool is_known = known != ITEM_EVENT_COUNT;
     enum item_event event =
         is_known && !is_stop_pending(&of->image) ? known : choose_end(hub, item, &end, is_known);
-    hub_budget_settle(hub, phone);
+    if (phone != HUB_NONE) {
+        hub_budget_settle(hub, phone);
+    }
     hub->resume_ms = hub_budget_resume_ms(hub, item, phone);
     hub_log_attempt(hub, item, hub_attempt_take(hub, item), RECORD_ATTEMPT_ENDED_EVENT, &end);
+    if (of->image.stop == RECORD_STOP_WITHDRAW && end.outcome != RECORD_SUCCESS) {
+        if (event == ITEM_ON_UNCERTAIN) { /* no other hub is to begin it unknowingly */
+            of->image.suspension = RECORD_SUSPEND_UNCERTAIN;
+        }
+        hub_part_leave(hub, of->process);
+        return;
+    }
     if (end.outcome == RECORD_FAILURE) {
         hub->counters.errors[end.category] += 1;
         remember_failure(&of->image);

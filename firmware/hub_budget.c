@@ -86,9 +86,10 @@ void hub_budget_take(struct hub *hub, uint32_t phone, uint64_t at_ms) {
 void hub_budget_settle(struct hub *hub, uint32_t phone) {
     struct hub_phone *on = &hub->phones[phone];
     uint32_t index = hub->processes[hub->items[on->item].process].capability;
-    if (on->lease.budget_ms == TIMER_NEVER || index == HUB_NONE) {
+    if (on->lease.budget_ms == TIMER_NEVER) {
         return;
     }
+    check(index != HUB_NONE);
     uint32_t taken = seconds_of(on->lease.budget_ms);
     uint32_t used = seconds_of(hub->clock.mono_ms - on->lease.budget_at_ms);
     uint32_t unused = used < taken ? taken - used : 0;

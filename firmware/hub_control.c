@@ -75,8 +75,8 @@ static void resume_item(struct hub *hub, uint32_t item) {
     struct hub_item *of = &hub->items[item];
     if (is_live_in(of, RECORD_SUSPENDED)) {
         hub_item_change(hub, item, ITEM_ON_RESUME, RECORD_RESUMED_EVENT);
-    } else if (is_live_in(of, RECORD_READY) && !of->is_queued) {
-        queue_add(hub, item);
+    } else if (is_live_in(of, RECORD_READY)) {
+        hub_item_queue(hub, item);
     }
 }
 

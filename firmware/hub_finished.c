@@ -1,4 +1,5 @@
 /* Finished processes: how long they are kept, and their idempotency keys after them. */
+#include "firmware/hub_fork.h"
 #include "firmware/hub_internal.h"
 
 #include <string.h>
@@ -10,34 +11,45 @@ enum {
 
 /* ---- idempotency ---- */
 
-/* A time that cannot be told, between two boots without a wall clock, counts as none. */
+enum { SYNCHRONISED = 2 }; /* quality of a wall clock */
+
+/* A key that goes too early lets work be done twice, so only what is proved counts: this boot's
+ * monotonic clock, and between boots a wall clock that was synchronised at both ends. A clock chip
+ * may be wrong by years. A key that stays too long gives way to newer ones. */
 static bool is_expired(const struct hub *hub, const struct hub_key *key) {
     const struct record_time *from = &key->evicted;
-    uint64_t age_ms = 0;
+    const struct hub_clock *now = &hub->clock;
     if (from->boot == hub->image.boot) {
-        age_ms = hub->clock.mono_ms - from->mono_ms;
-    } else if (from->wall_ms != 0 && hub->clock.wall_ms > from->wall_ms) {
-        age_ms = hub->clock.wall_ms - from->wall_ms;
+        return now->mono_ms - from->mono_ms > KEY_KEPT_MS;
     }
-    return age_ms > KEY_KEPT_MS;
+    bool are_both_sound = from->quality == SYNCHRONISED && now->quality == SYNCHRONISED;
+    return now->mono_ms > KEY_KEPT_MS || (are_both_sound && now->wall_ms > from->wall_ms &&
+                                          now->wall_ms - from->wall_ms > KEY_KEPT_MS);
 }
 
-/* The process or kept key that holds this digest: index, kept keys from `processes` on. */
+/* The process or kept key that holds this digest: index, kept keys from `processes` on. A clock
+ * that is set back lets an expired key hold again: the newest process counts. */
 static uint32_t find_key(const struct hub *hub, const uint8_t *digest) {
+    uint32_t best = HUB_NONE;
+    uint64_t newest = 0;
     uint32_t hash = hub_digest_hash(digest);
     uint32_t at = hash_index_start(&hub->by_key, hash);
     for (;;) {
         uint32_t entry = hash_index_next(&hub->by_key, hash, &at);
         if (entry == HASH_INDEX_NONE) {
-            return HUB_NONE;
+            return best;
         }
         const uint8_t *known = entry < hub->board->processes
                                    ? hub->processes[entry].key
                                    : hub->keys[entry - hub->board->processes].key;
         bool is_gone = entry >= hub->board->processes &&
                        is_expired(hub, &hub->keys[entry - hub->board->processes]);
-        if (!is_gone && memcmp(known, digest, RECORD_DIGEST_BYTES) == 0) {
-            return entry;
+        uint64_t number = entry < hub->board->processes
+                              ? hub->processes[entry].number
+                              : hub->keys[entry - hub->board->processes].process;
+        if (!is_gone && number > newest && memcmp(known, digest, RECORD_DIGEST_BYTES) == 0) {
+            best = entry;
+            newest = number;
         }
     }
 }
@@ -124,8 +136,7 @@ static void keep_key(struct hub *hub, uint32_t process) {
     hub_log_key(hub, index);
 }
 
-/* Tokens are found again in the records of items; the last one given must not go with its item. */
-static void keep_tokens(struct hub *hub, uint32_t process) {
+void hub_process_keep_tokens(struct hub *hub, uint32_t process) {
     uint64_t newest = 0;
     for (uint32_t i = hub->processes[process].first_item; i != HUB_NONE;
          i = hub->items[i].next_of_process) {
@@ -137,25 +148,30 @@ static void keep_tokens(struct hub *hub, uint32_t process) {
     }
 }
 
-void hub_process_forget(struct hub *hub, uint32_t process) {
+void hub_process_remove(struct hub *hub, uint32_t process) {
     struct hub_process *of = &hub->processes[process];
-    keep_tokens(hub, process);
-    hub_log_process(hub, process, RECORD_EVICTED_EVENT);
-    hub_finished_remove(hub, process);
     hash_index_remove(&hub->by_number, hash_number(of->number), process);
-    if (of->has_key) {
-        hash_index_remove(&hub->by_key, hub_digest_hash(of->key), process);
-        keep_key(hub, process);
-    }
+    hub_part_unindex(hub, process);
     uint32_t item = of->first_item;
     while (item != HUB_NONE) {
         uint32_t next = hub->items[item].next_of_process;
         forget_item(hub, item);
         item = next;
     }
-    /* Its newest record stays: it says after a restart that the rest is gone. */
     store_release(&hub->store, (struct store_key){RECORD_REQUEST, process});
     pool_give(&hub->process_pool, process);
+}
+
+void hub_process_forget(struct hub *hub, uint32_t process) {
+    const struct hub_process *of = &hub->processes[process];
+    hub_process_keep_tokens(hub, process);
+    hub_log_process(hub, process, RECORD_EVICTED_EVENT);
+    hub_finished_remove(hub, process);
+    if (of->has_key) {
+        hash_index_remove(&hub->by_key, hub_digest_hash(of->key), process);
+        keep_key(hub, process);
+    }
+    hub_process_remove(hub, process);
     hub->counters.evicted += 1;
 }
 
@@ -173,6 +189,37 @@ static uint64_t evictable_bytes(const struct hub *hub, uint32_t process) {
     return bytes;
 }
 
+static bool is_acknowledged(const struct hub *hub, enum record_kind kind, uint32_t index) {
+    const struct store_slot *slot =
+        store_slot(&hub->store, (struct store_key){(uint8_t)kind, index});
+    return slot->seq <= hub->store.acked_seq;
+}
+
+/* Each of its records may have been appended again, when older history was given up: behind its
+ * end, too. */
+static bool is_told(const struct hub *hub, uint32_t process) {
+    bool is_all = is_acknowledged(hub, RECORD_PROCESS, process) &&
+                  is_acknowledged(hub, RECORD_REQUEST, process);
+    for (uint32_t i = hub->processes[process].first_item; i != HUB_NONE && is_all;
+         i = hub->items[i].next_of_process) {
+        is_all = is_acknowledged(hub, RECORD_ITEM, i);
+        for (uint32_t a = hub->items[i].first_attempt; a != HUB_NONE && is_all;
+             a = hub->attempts[a].next) {
+            is_all = is_acknowledged(hub, RECORD_ATTEMPT, a);
+        }
+    }
+    return (is_all && hub_fork_is_settled(hub)) || !hub->has_upstream;
+}
+
+static uint32_t count_items(const struct hub *hub, uint32_t process) {
+    uint32_t count = 0;
+    for (uint32_t i = hub->processes[process].first_item; i != HUB_NONE;
+         i = hub->items[i].next_of_process) {
+        count += 1;
+    }
+    return count;
+}
+
 /* How many of the oldest finished processes must go for `items` more items and `bytes` more in the
  * store. HUB_NONE: it would not fit then either, or upstream has not stored one of their ends. */
 static uint32_t count_evictions(const struct hub *hub, uint32_t items, uint64_t bytes,
@@ -182,25 +229,37 @@ static uint32_t count_evictions(const struct hub *hub, uint32_t items, uint64_t 
     uint64_t freed = 0;
     uint32_t count = 0;
     uint32_t next = hub->oldest_finished;
+    uint64_t reserved = hub_reserved_bytes(hub);
     /* Unsigned, so that what is freed may exceed what is asked: the store adds what is live. */
     while (processes_free == 0 || items_free < items ||
-           !store_admits(&hub->store, hub->reserved_bytes, bytes - freed)) {
+           !store_admits(&hub->store, reserved, bytes - freed)) {
         if (next == except && next != HUB_NONE) {
             next = hub->processes[next].newer;
             continue;
         }
-        bool may_go = next != HUB_NONE &&
-                      (!hub->has_upstream || hub->processes[next].end_seq <= hub->store.acked_seq);
-        if (!may_go) {
+        if (next == HUB_NONE || !is_told(hub, next)) {
             return HUB_NONE;
         }
         processes_free += 1;
-        items_free += hub->processes[next].image.item_count;
+        items_free += count_items(hub, next);
         freed += evictable_bytes(hub, next);
         count += 1;
         next = hub->processes[next].newer;
     }
     return count;
+}
+
+uint32_t hub_capacity(const struct hub *hub) {
+    enum { LOOKED_AT = 64 };
+    uint32_t processes = pool_free_count(&hub->process_pool);
+    uint32_t items = pool_free_count(&hub->item_pool);
+    uint32_t next = hub->oldest_finished;
+    for (uint32_t i = 0; i < LOOKED_AT && next != HUB_NONE && is_told(hub, next); i++) {
+        processes += 1;
+        items += count_items(hub, next);
+        next = hub->processes[next].newer;
+    }
+    return processes < items ? processes : items;
 }
 
 enum status hub_evict_for(struct hub *hub, uint32_t items, uint64_t bytes, uint32_t except) {

@@ -6,14 +6,17 @@
 #include "protocol/sha256.h"
 
 enum {
-    HUB_ORDER_PROCESS_BITS = 40, /* of a process's number, in the order of the queues */
+    HUB_ORDER_PROCESS_BITS = RECORD_NUMBER_BITS, /* of a process's number, in the order of queues */
     HUB_ORDER_ITEM_BITS = 20,
     HUB_NEW_ITEM_BYTES = 128,     /* record of an item that was never leased: upper bound */
     HUB_PLAIN_RECORD_BYTES = 256, /* of any kind, without a worker's name and without texts: upper
                                      bound in practice, for reserves */
     HUB_RECORD_BYTES = 352,       /* an image without texts, as CBOR with its head: upper bound */
+    HUB_GAP_BYTES = 512,          /* the hub's own record with a gap: upper bound */
     HUB_CLOCK_STEP_MS = 1000,     /* of the wall clock: less is drift */
+    HUB_PHONE_BYTES = 576,        /* record of a phone: upper bound */
     HUB_ERROR_BYTES = 2048,       /* reserved in the store for the error of an attempt */
+    HUB_ANSWER_BYTES = 160,       /* record of an answer: upper bound */
     HUB_TRANSITION_BYTES = 5 * HUB_RECORD_BYTES, /* one item's transition without an attempt */
 };
 
@@ -37,7 +40,11 @@ bool hub_has_room(const struct hub *hub, uint32_t bytes);
 /* The largest record, its head included, that fits an empty group beside a transition. */
 uint32_t hub_record_max(const struct hub *hub);
 
-struct record_time hub_now(const struct hub *hub);
+static inline struct record_time hub_now(const struct hub *hub) {
+    return hub->now;
+}
+/* Tells what time it is, without what follows from it. */
+void hub_take_clock(struct hub *hub, const struct hub_clock *clock);
 
 /* Whether the wall clock is known and has another offset than this boot's, by more than clocks
  * drift between two looks: times that were told stay the same. */
@@ -52,6 +59,34 @@ uint64_t hub_log_item(struct hub *hub, uint32_t item, enum record_event event);
 void hub_log_attempt(struct hub *hub, uint32_t item, uint32_t attempt, enum record_event event,
                      const struct record_attempt *image);
 void hub_log_key(struct hub *hub, uint32_t key);
+void hub_log_answer(struct hub *hub, uint32_t slot, uint64_t command,
+                    const struct record_answer *image);
+
+/* Room (hub_space.c). */
+/* Whether bytes that nobody reserved fit beside what is live and reserved. */
+bool hub_fits_beside(const struct hub *hub, uint64_t bytes);
+/* What accepted items and answers to commands may still write. */
+uint64_t hub_reserved_bytes(const struct hub *hub);
+
+/* Giving up what upstream lacks (hub_gap.c). */
+/* Before a commit: adds the next piece of a gap to the open group, if there must be one. */
+void hub_gap_step(struct hub *hub);
+/* The first group that upstream lacks cannot be read: gives it up. */
+void hub_gap_damage(struct hub *hub);
+/* Something has become durable, perhaps a gap. */
+void hub_gap_settle(struct hub *hub);
+
+/* The way out of a fork (hub_fork.c, hub_inventory.c). */
+/* What a start finds of it. */
+void hub_fork_load(struct hub *hub);
+/* Something has become durable, perhaps what it waits for. */
+void hub_fork_settle(struct hub *hub);
+/* Goes on as far as it can. True: leases may be given. */
+bool hub_fork_step(struct hub *hub);
+/* Appends a newest record again that the new epoch's log does not hold. False: no room. */
+bool hub_fork_carry(struct hub *hub, enum record_kind kind, uint32_t index);
+/* The last page is judged. */
+void hub_fork_told(struct hub *hub);
 
 /* Items (hub_item.c). */
 const struct capability *hub_capability_of(const struct hub *hub, uint32_t item);
@@ -61,6 +96,10 @@ void hub_item_change(struct hub *hub, uint32_t item, enum item_event event,
 /* Puts an item whose image is new or loaded into counts, queue and reserve; takes it out again. */
 void hub_item_enter(struct hub *hub, uint32_t item);
 void hub_item_leave(struct hub *hub, uint32_t item);
+/* Into its queue, if it may be leased as far as it, its process and its grant are concerned. */
+void hub_item_queue(struct hub *hub, uint32_t item);
+/* How long it may take to stop. */
+uint64_t hub_item_grace_ms(const struct hub *hub, uint32_t item);
 /* Gives a capability that is new the processes that waited for it. */
 void hub_capability_bind(struct hub *hub, uint32_t capability);
 /* Counts the reserve anew: a capability's limits have changed. */
@@ -93,8 +132,8 @@ void hub_process_end_items(struct hub *hub, uint32_t process, enum record_stop r
 enum status hub_attempt_find(const struct hub *hub, uint32_t phone, uint64_t token, uint32_t *item);
 /* Fills in whose lease it was and what it did with the phone. */
 void hub_attempt_fill(const struct hub_phone *phone, struct record_attempt *image);
-/* Leaves out texts that no record may hold. */
-void hub_attempt_fit(const struct hub *hub, struct record_attempt *image);
+/* Leaves out texts that no record may hold, and those for which the store has no room. */
+void hub_attempt_fit(struct hub *hub, struct record_attempt *image);
 /* Room for the record of an image that fits, and for its item's. */
 uint32_t hub_attempt_room(const struct record_attempt *image);
 /* Room for the records that end an item's attempt by a timer, with what it found so far. */
@@ -193,6 +232,32 @@ void hub_lease_set_actions(struct hub_lease *lease, const struct capability *cap
 void schedule_start(struct hub *hub, uint32_t phone);
 void schedule_run(struct hub *hub);
 
+/* Parts: items of upstream's (hub_part.c). */
+struct sync_offer;
+/* Takes an offer that answered the poll sent at `sent_ms` of this boot, or its grant. AGAIN. */
+enum status hub_part_offer(struct hub *hub, uint32_t upstream_epoch, uint64_t sent_ms,
+                           const struct sync_offer *offer, struct record_answer *answer);
+/* OK: the part has left, or leaves as soon as it has stopped. AGAIN. */
+enum status hub_part_withdraw(struct hub *hub, uint32_t process);
+/* It leaves now: its item has no attempt, or one that has stopped. */
+void hub_part_leave(struct hub *hub, uint32_t process);
+void hub_part_index(struct hub *hub, uint32_t process);
+void hub_part_unindex(struct hub *hub, uint32_t process);
+
+/* Grants (hub_grant.c). */
+bool hub_grant_is_live(const struct hub *hub, uint32_t item);
+
+/* Commands (hub_command.c). */
+struct sync_reply;
+/* What a reply says beside its cursor: commands and renewed grants. It answered the poll that was
+ * sent at `sent_ms` of this boot. */
+void hub_commands_take(struct hub *hub, const struct sync_reply *reply, uint64_t sent_ms);
+void hub_grants_take(struct hub *hub, const struct sync_reply *reply, uint64_t sent_ms);
+/* Answers that upstream has acknowledged are garbage. */
+void hub_answers_release(struct hub *hub);
+/* Something has become durable, perhaps the number of a command. */
+void hub_commands_settle(struct hub *hub);
+
 /* Finished processes (hub_request.c). */
 void hub_finished_add(struct hub *hub, uint32_t process);
 void hub_process_forget(struct hub *hub, uint32_t process);
@@ -205,6 +270,7 @@ struct hub_target {
     uint32_t index;
     uint64_t phone; /* number; 0: any eligible */
     struct bytes account;
+    const struct hub_part *part; /* NULL: the hub's own */
 };
 uint32_t hub_item_make(struct hub *hub, uint32_t process, const struct hub_target *target);
 /* FULL: finished processes but `except` may not go, or that does not help; nothing has changed.
@@ -215,7 +281,13 @@ void hub_finished_remove(struct hub *hub, uint32_t process);
 void hub_process_give_tables(struct hub *hub, uint32_t process);
 uint32_t hub_key_gate_take(struct hub *hub, uint32_t process, const struct record_request *request);
 /* Makes the items of a request whose targets are filled in. */
-void hub_process_plan(struct hub *hub, uint32_t process, const struct record_request *request);
+void hub_process_plan(struct hub *hub, uint32_t process, const struct record_request *request,
+                      const struct hub_part *part);
+/* The rows of a process, its items and attempts are given back; its newest record stays: it says
+ * after a restart that the rest is gone. */
+void hub_process_remove(struct hub *hub, uint32_t process);
+/* Tokens are found again in the records of items; the last one must not go with its item. */
+void hub_process_keep_tokens(struct hub *hub, uint32_t process);
 bool hub_answer_duplicate(struct hub *hub, const struct record_request *request,
                           struct hub_accepted *accepted);
 /* What `items` new items of a capability may still write. */

@@ -84,11 +84,16 @@ static void count_item(struct hub *hub, uint32_t item, bool enters) {
 }
 
 void hub_item_enter(struct hub *hub, uint32_t item) {
-    const struct hub_item *of = &hub->items[item];
-    bool is_held = (hub->processes[of->process].image.flags & RECORD_HOLD) != 0;
     count_item(hub, item, true);
     hub->reserved_bytes += reserve_of(hub, item);
-    if (of->image.state == RECORD_READY && !is_held) {
+    hub_item_queue(hub, item);
+}
+
+void hub_item_queue(struct hub *hub, uint32_t item) {
+    const struct hub_item *of = &hub->items[item];
+    bool is_held = (hub->processes[of->process].image.flags & RECORD_HOLD) != 0;
+    if (of->image.state == RECORD_READY && !is_held && !of->is_queued &&
+        hub_grant_is_live(hub, item)) {
         queue_add(hub, item);
     }
 }
@@ -114,10 +119,11 @@ static uint64_t running_until(const struct hub *hub, uint32_t item) {
     const struct hub_lease *lease = &hub->phones[phone].lease;
     uint64_t budget =
         lease->budget_ms == TIMER_NEVER ? TIMER_NEVER : lease->budget_at_ms + lease->budget_ms;
-    return sooner(sooner(lease->limit_ms, lease->expiry_ms), budget);
+    return sooner(sooner(sooner(lease->limit_ms, lease->expiry_ms), budget),
+                  hub_grant_until_ms(hub, item));
 }
 
-static uint64_t grace_ms(const struct hub *hub, uint32_t item) {
+uint64_t hub_item_grace_ms(const struct hub *hub, uint32_t item) {
     const struct capability *capability = hub_capability_of(hub, item);
     return capability == NULL || capability->stop_ms == 0 ? hub->stop_grace_ms
                                                           : capability->stop_ms;
@@ -130,11 +136,13 @@ static uint64_t timer_for(struct hub *hub, uint32_t item, uint64_t stop_due) {
     if (of->image.state == RECORD_LEASED) {
         uint32_t phone = hub_item_phone(hub, item);
         uint64_t expiry = phone == HUB_NONE ? TIMER_NEVER : hub->phones[phone].lease.expiry_ms;
-        return expiry == TIMER_NEVER ? now + hub_lease_ms(hub, item) : expiry;
+        expiry = expiry == TIMER_NEVER ? now + hub_lease_ms(hub, item) : expiry;
+        return sooner(expiry, hub_grant_until_ms(hub, item));
     }
     if (of->image.state == RECORD_RUNNING) {
         bool is_stopping = of->image.stop != RECORD_STOP_NONE;
-        return is_stopping ? sooner(stop_due, now + grace_ms(hub, item)) : running_until(hub, item);
+        return is_stopping ? sooner(stop_due, now + hub_item_grace_ms(hub, item))
+                           : running_until(hub, item);
     }
     if (of->image.state == RECORD_SUSPENDED && of->image.suspension == RECORD_SUSPEND_BUDGET) {
         return hub->resume_ms;
@@ -202,22 +210,13 @@ static void mark_retry(struct hub *hub, uint32_t item) {
     }
 }
 
-/* While its process is being ended, an item that waits again ends at once, in the same group. */
-static void end_if_unwanted(struct hub *hub, uint32_t item) {
-    uint32_t flags = hub->processes[hub->items[item].process].image.flags;
-    enum record_item_state state = hub->items[item].image.state;
-    bool waits = !item_is_terminal(state) && state != RECORD_LEASED && state != RECORD_RUNNING;
-    if (!waits) {
-        return;
-    }
-    if ((flags & RECORD_CANCEL_REQUESTED) != 0) {
-        apply(hub, item, ITEM_ON_CANCEL, RECORD_CANCELED_EVENT);
-    } else if ((flags & RECORD_PAST_DEADLINE) != 0) {
-        hub->items[item].image.category = RECORD_CATEGORY_DEADLINE;
-        apply(hub, item, ITEM_ON_DEADLINE, RECORD_FAILED_EVENT);
-    } else if (state == RECORD_SUSPENDED && (flags & RECORD_HOLD) == 0 &&
-               hub->items[item].image.suspension == RECORD_SUSPEND_OPERATOR) {
-        /* The hold was lifted while it stopped. */
+/* The hold may have been lifted while the item stopped for it. What is to be canceled, or is past
+ * its deadline, stops for that, and does not wait again. */
+static void go_on_if_not_held(struct hub *hub, uint32_t item) {
+    const struct record_item *image = &hub->items[item].image;
+    bool is_held = (hub->processes[hub->items[item].process].image.flags & RECORD_HOLD) != 0;
+    if (image->state == RECORD_SUSPENDED && image->suspension == RECORD_SUSPEND_OPERATOR &&
+        !is_held) {
         apply(hub, item, ITEM_ON_RESUME, RECORD_RESUMED_EVENT);
     }
 }
@@ -227,7 +226,7 @@ void hub_item_change(struct hub *hub, uint32_t item, enum item_event event,
     uint64_t phone = hub->items[item].image.phone;
     apply(hub, item, event, record);
     mark_retry(hub, item);
-    end_if_unwanted(hub, item);
+    go_on_if_not_held(hub, item);
     if (phone != 0 && hub->items[item].image.phone == 0) {
         uint32_t index = hub_phone_by_number(hub, phone);
         if (index != HUB_NONE && hub->phones[index].item == item) {
@@ -344,14 +343,14 @@ static bool is_given_up(const struct hub *hub, uint32_t item) {
            hub->items[item].image.attempts_counted >= capability->attempts_max;
 }
 
-/* Which of its three limits a running item has reached. */
+/* Which of its limits a running item has reached. */
 static void stop_at_limit(struct hub *hub, uint32_t item) {
     uint32_t phone = hub_item_phone(hub, item);
     check(phone != HUB_NONE);
     const struct hub_lease *lease = &hub->phones[phone].lease;
     if (lease->limit_ms <= hub->clock.mono_ms) {
         hub_item_ask_stop(hub, item, RECORD_STOP_TIMEOUT);
-    } else if (lease->expiry_ms <= hub->clock.mono_ms) {
+    } else if (lease->expiry_ms <= hub->clock.mono_ms || !hub_grant_is_live(hub, item)) {
         hub_item_ask_stop(hub, item, RECORD_STOP_EXPIRE);
     } else {
         hub_item_ask_suspend(hub, item, RECORD_SUSPEND_BUDGET);
@@ -368,9 +367,9 @@ void hub_item_timer_due(struct hub *hub, uint32_t item) {
         hub_item_change(hub, item, ITEM_ON_RESUME, RECORD_RESUMED_EVENT);
     } else if (image->state == RECORD_LEASED) {
         hub_item_return(hub, item);
-    } else if (image->state == RECORD_RUNNING && image->stop == RECORD_STOP_NONE) {
+    } else if (image->stop == RECORD_STOP_NONE) {
         stop_at_limit(hub, item);
-    } else if (image->state == RECORD_RUNNING) {
+    } else {
         /* The grace time is over. A later word of its executor is stale. */
         hub_attempt_force_stop(hub, item, bytes_of("forced"),
                                bytes_of("it did not stop in the grace time"));
@@ -379,7 +378,8 @@ void hub_item_timer_due(struct hub *hub, uint32_t item) {
 
 void hub_process_timer_due(struct hub *hub, uint32_t process) {
     struct hub_process *of = &hub->processes[process];
-    if (of->end_seq != 0 || (of->image.flags & RECORD_PAST_DEADLINE) != 0) {
+    check(of->end_seq == 0);
+    if ((of->image.flags & RECORD_PAST_DEADLINE) != 0) {
         return; /* the clock was set after the deadline */
     }
     of->image.flags |= RECORD_PAST_DEADLINE;

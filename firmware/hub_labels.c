@@ -85,7 +85,7 @@ enum status hub_labels_parse(char text[HUB_LABELS_BYTES], struct bytes json) {
 
 /* ---- matching ---- */
 
-/* Whether `word`, up to its end or a space, is one of the words of `text`. */
+/* Whether `word`, up to its end or a space, is one of the words of `text`; none is empty. */
 static bool has_word(const char *text, const char *word) {
     while (*text != '\0') {
         size_t i = 0;
@@ -93,7 +93,7 @@ static bool has_word(const char *text, const char *word) {
             i += 1;
         }
         bool is_end = (word[i] == '\0' || word[i] == ' ') && (text[i] == '\0' || text[i] == ' ');
-        if (is_end && i > 0) {
+        if (is_end) {
             return true;
         }
         while (*text != '\0' && *text != ' ') {

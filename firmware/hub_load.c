@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { SYNCHRONISED = 2 }; /* quality of a wall clock */
+
 static void copy_text(char *target, size_t capacity, struct bytes text) {
     check(text.size < capacity);
     memset(target, 0, capacity);
@@ -20,6 +22,9 @@ static bool fetch(struct hub *hub, struct store_key key, struct record_header *h
     }
     bool is_good = hub_read(hub, key, header, image) == STATUS_OK;
     hub->counters.suspect_objects += !is_good;
+    if (is_good && header->time.quality == SYNCHRONISED && header->time.wall_ms > hub->durable_ms) {
+        hub->durable_ms = header->time.wall_ms;
+    }
     return is_good;
 }
 
@@ -56,6 +61,14 @@ static enum status load_self(struct hub *hub, struct bytes hub_id) {
         return STATUS_CORRUPT;
     }
     hub->revision = header.revision;
+    hub->gap = hub->image.gap;
+    hub->told_command = hub->image.command;
+    hub->told_epoch = hub->image.upstream_epoch;
+    if (hub->gap.last > hub->store.durable_seq) {
+        return STATUS_CORRUPT;
+    }
+    store_give_up(&hub->store, hub->gap.last);
+    hub_fork_load(hub);
     bool is_ours = hub->image.hub_id.size == hub_id.size &&
                    memcmp(hub->image.hub_id.data, hub_id.data, hub_id.size) == 0;
     if (hub->image.boot_id.size == RECORD_DIGEST_BYTES) {
@@ -82,6 +95,7 @@ static void load_phone(struct hub *hub, uint32_t index) {
     of->state = is_quarantined ? RECORD_PHONE_QUARANTINED : RECORD_PHONE_ABSENT;
     of->number = header.path[0];
     of->revision = header.revision;
+    of->connected = header.time;
     copy_text(of->id, sizeof of->id, image.id);
     copy_text(of->slot, sizeof of->slot, image.slot);
     copy_text(of->model, sizeof of->model, image.model);
@@ -112,7 +126,7 @@ static void load_process(struct hub *hub, uint32_t index) {
     if (header.path[0] > hub->image.process_number) {
         hub->image.process_number = header.path[0];
     }
-    if (header.event == RECORD_EVICTED_EVENT) {
+    if (header.event == RECORD_EVICTED_EVENT || header.event == RECORD_WITHDRAWN_EVENT) {
         store_release(&hub->store, (struct store_key){RECORD_REQUEST, index});
         return;
     }
@@ -152,6 +166,8 @@ static void load_request(struct hub *hub, uint32_t index) {
     of->priority = image.priority;
     of->deadline_ms = of->image.is_deadline_over ? 0 : image.deadline_ms;
     of->has_accounts = image.accounts.size > 0;
+    of->origin = image.origin;
+    hub_part_index(hub, index);
     if (of->end_seq == 0) {
         of->key_gate = hub_key_gate_take(hub, index, &image);
         hub->counters.suspect_objects +=
@@ -276,19 +292,23 @@ static void load_attempt(struct hub *hub, uint32_t index) {
         return;
     }
     pool_claim(&hub->attempt_pool, index);
-    hub->attempts[index] = (struct hub_attempt){.number = (uint32_t)header.path[2], .item = item};
+    hub->attempts[index] = (struct hub_attempt){
+        .number = (uint32_t)header.path[2],
+        .item = item,
+        .phone = hub_phone_find(hub, image.phone_id),
+    };
     link_attempt(hub, item, index);
     struct hub_item *of = &hub->items[item];
-    bool is_running =
-        hub->items[item].needs_recovery && header.path[2] == hub->items[item].image.attempt;
+    /* A lease that was not started is not of its item's last attempt. */
+    bool is_last = header.path[2] == of->image.attempt;
+    bool is_running = is_last && of->image.state == RECORD_RUNNING;
     if (!is_running) {
         hub_budget_replay(hub, item, &image);
+    } else if (image.started.boot != 0) {
+        of->attempt_started = image.started;
     }
-    if (header.path[2] == of->image.attempt) {
-        of->attempt_started = image.started.boot == 0 ? of->attempt_started : image.started;
-        if (image.actions_done > of->image.actions_done) {
-            of->image.actions_done = image.actions_done;
-        }
+    if (is_last && image.actions_done > of->image.actions_done) {
+        of->image.actions_done = image.actions_done;
     }
     take_revision(hub, process, key, &header);
 }
@@ -428,13 +448,16 @@ enum status hub_load(struct hub *hub, struct bytes hub_id,
         return status;
     }
     copy_text(hub->hub_id, sizeof hub->hub_id, hub_id);
-    hub->clock = *clock;
     begin_boot(hub, boot_id);
+    hub_take_clock(hub, clock);
     load_tables(hub);
     if (hub_has_new_offset(hub, clock)) {
         hub->image.boots[0].offset_ms = clock->wall_ms - clock->mono_ms;
     }
     hub_restore(hub);
+    if (hub->store.has_failed) { /* what stands at the log's end has changed meanwhile */
+        return STATUS_IO;
+    }
     hub_log_self(hub, RECORD_BOOTED_EVENT);
     return STATUS_OK;
 }

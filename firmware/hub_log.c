@@ -18,19 +18,24 @@ static uint64_t append(struct hub *hub, struct store_key key, const struct store
     return store_append(&hub->store, key, previous, (struct bytes){writer->data, writer->size});
 }
 
-static void begin(struct hub *hub, struct cbor_writer *writer, const struct record_header *header) {
+/* A record is made now. */
+static void begin(struct hub *hub, struct cbor_writer *writer, struct record_header *header) {
+    header->time_bytes = (struct bytes){hub->now_text, hub->now_bytes};
     cbor_writer_init(writer, hub->record_buffer, hub->record_bytes);
     record_put_header(writer, header);
 }
 
 void hub_log_self(struct hub *hub, enum record_event event) {
     struct cbor_writer writer;
+    if (hub->image.gap.last <= hub->store.acked_written &&
+        hub->image.life.epoch <= hub->store.epoch) {
+        hub->image.gap = (struct record_gap){0}; /* a block says that upstream has more */
+    }
     hub->revision += 1;
     struct record_header header = {
         .kind = RECORD_HUB,
         .event = event,
         .revision = hub->revision,
-        .time = hub_now(hub),
     };
     hub->image.hub_id = text_of(hub->hub_id);
     hub->image.boot_id = (struct bytes){hub->boot_id, RECORD_DIGEST_BYTES};
@@ -50,7 +55,6 @@ void hub_log_phone(struct hub *hub, uint32_t phone, enum record_event event) {
         .path_count = 1,
         .path = {of->number},
         .revision = of->revision,
-        .time = hub_now(hub),
     };
     /* A lease is told by its item's record: a phone that is leased is stored as ready. */
     bool is_leased = of->state == RECORD_PHONE_LEASED;
@@ -76,7 +80,6 @@ void hub_log_key(struct hub *hub, uint32_t key) {
         .path_count = 1,
         .path = {of->number},
         .revision = 1,
-        .time = hub_now(hub),
     };
     struct record_key image = {
         .key = {of->key, RECORD_DIGEST_BYTES},
@@ -90,6 +93,22 @@ void hub_log_key(struct hub *hub, uint32_t key) {
     (void)append(hub, (struct store_key){RECORD_KEY, key}, NULL, &writer);
 }
 
+void hub_log_answer(struct hub *hub, uint32_t slot, uint64_t command,
+                    const struct record_answer *image) {
+    struct cbor_writer writer;
+    struct record_header header = {
+        .kind = RECORD_ANSWER,
+        .event = RECORD_ANSWERED_EVENT,
+        .path_count = 1,
+        .path = {command},
+        .revision = 1,
+    };
+    begin(hub, &writer, &header);
+    record_put_answer(&writer, image);
+    check(writer.size <= HUB_ANSWER_BYTES);
+    (void)append(hub, (struct store_key){RECORD_ANSWER, slot}, NULL, &writer);
+}
+
 /* ---- records of a process: one dense numbering, one chain ---- */
 
 static void begin_of_process(struct hub *hub, uint32_t process, struct cbor_writer *writer,
@@ -101,7 +120,6 @@ static void begin_of_process(struct hub *hub, uint32_t process, struct cbor_writ
     header->path[0] = of->number;
     header->revision = of->revision;
     header->status = of->status;
-    header->time = of->updated;
     begin(hub, writer, header);
 }
 

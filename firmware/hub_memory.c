@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-enum { ANSWERS_MAX = 16 };
-
 /* Hands out parts of one piece of memory; with no memory it only counts. */
 struct carver {
     uint8_t *base;
@@ -65,7 +63,7 @@ static void lay_out_store(struct carver *carver, const struct board *board,
         [RECORD_ITEM] = board->items,
         [RECORD_ATTEMPT] = board->attempts,
         [RECORD_KEY] = board->keys,
-        [RECORD_ANSWER] = ANSWERS_MAX,
+        [RECORD_ANSWER] = HUB_ANSWERS,
     };
     uint32_t slots = 0;
     for (size_t kind = 0; kind < STORE_KINDS; kind++) {

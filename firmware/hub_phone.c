@@ -44,6 +44,10 @@ enum status hub_phone_identify(struct hub *hub, struct bytes id, struct bytes sl
         if (hub->phone_count == hub->board->phones) {
             return STATUS_FULL;
         }
+        if (!hub_fits_beside(hub, HUB_PHONE_BYTES)) {
+            hub->counters.phones_dropped += 1;
+            return STATUS_FULL;
+        }
         found = hub->phone_count;
         hub->phone_count += 1;
         hub->image.phone_number += 1;
@@ -67,15 +71,21 @@ enum status hub_phone_identify(struct hub *hub, struct bytes id, struct bytes sl
 
 /* The item that leases it cannot go on: judged later, when it is known whether other phones of
  * the same hub went too. */
-static void lose(struct hub *hub, uint32_t phone) {
+static void lose(struct hub *hub, uint32_t phone, bool has_gone) {
     struct hub_phone *of = &hub->phones[phone];
     of->is_lost = true;
+    of->has_gone = has_gone;
+    of->lost_ms = hub->clock.mono_ms;
     timer_set(&hub->timers, hub_phone_timer(hub, phone), hub->clock.mono_ms + HUB_PHONE_LOST_MS);
 }
 
 /* Gone without anybody's wish, whether or not an item leases it: what a hub fault is made of. */
 static bool is_going(enum phone_event event, uint8_t from, uint8_t to) {
     return from != to && (event == PHONE_ON_DETACHED || event == PHONE_ON_SILENT);
+}
+
+static bool is_connected(uint8_t state) {
+    return state == RECORD_PHONE_READY || state == RECORD_PHONE_LEASED;
 }
 
 enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event event,
@@ -99,6 +109,7 @@ enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event ev
         return STATUS_AGAIN;
     }
     of->state = to;
+    of->connected = is_connected(from) ? hub->now : of->connected;
     hub_phone_refresh(hub, phone);
     struct bytes text = {(const uint8_t *)reason, 0};
     while (reason != NULL && reason[text.size] != '\0') {
@@ -106,11 +117,11 @@ enum status hub_phone_event(struct hub *hub, uint32_t phone, enum phone_event ev
     }
     copy_text(of->reason, sizeof of->reason, text);
     if (is_going(event, from, to)) {
-        of->was_gone = true;
+        of->gone_group = of->hub_group;
         of->gone_ms = hub->clock.mono_ms;
     }
     if (of->item != HUB_NONE && phone_is_lost(from, to)) {
-        lose(hub, phone);
+        lose(hub, phone, is_going(event, from, to));
     } else if (to == RECORD_PHONE_LEASED) {
         timer_set(&hub->timers, hub_phone_timer(hub, phone), TIMER_NEVER);
     }
@@ -138,7 +149,8 @@ void hub_phone_lease_ended(struct hub *hub, uint32_t phone) {
 
 void hub_phone_refresh(struct hub *hub, uint32_t phone) {
     const struct hub_phone *of = &hub->phones[phone];
-    bool is_free = of->state == RECORD_PHONE_READY && of->item == HUB_NONE;
+    bool is_free = of->state == RECORD_PHONE_READY;
+    check(!is_free || of->item == HUB_NONE);
     uint32_t bit = UINT32_C(1) << phone % 32;
     uint32_t *word = &hub->free_phones[phone / 32];
     *word = is_free ? *word | bit : *word & ~bit;
@@ -146,12 +158,12 @@ void hub_phone_refresh(struct hub *hub, uint32_t phone) {
 
 static bool is_hub_fault(const struct hub *hub, uint32_t phone) {
     const struct hub_phone *of = &hub->phones[phone];
-    for (uint32_t p = 0; of->hub_group != 0 && p < hub->phone_count; p++) {
+    bool may_be = of->has_gone && of->gone_group != 0;
+    for (uint32_t p = 0; may_be && p < hub->phone_count; p++) {
         const struct hub_phone *other = &hub->phones[p];
-        uint64_t distance = other->gone_ms > of->gone_ms ? other->gone_ms - of->gone_ms
-                                                         : of->gone_ms - other->gone_ms;
-        if (p != phone && other->hub_group == of->hub_group && other->was_gone &&
-            distance <= HUB_PHONE_LOST_MS) {
+        uint64_t distance = other->gone_ms > of->lost_ms ? other->gone_ms - of->lost_ms
+                                                         : of->lost_ms - other->gone_ms;
+        if (p != phone && other->gone_group == of->gone_group && distance <= HUB_PHONE_LOST_MS) {
             return true;
         }
     }
@@ -160,17 +172,12 @@ static bool is_hub_fault(const struct hub *hub, uint32_t phone) {
 
 void hub_phone_judge(struct hub *hub, uint32_t phone) {
     struct hub_phone *of = &hub->phones[phone];
-    if (of->item == HUB_NONE) {
-        return;
-    }
-    if (of->state == RECORD_PHONE_AWAY && !of->is_lost) {
+    check(of->item != HUB_NONE); /* the end of a lease clears its phone's timer */
+    if (!of->is_lost) {
         /* It did not come back after a restart. */
         check(phone_apply(&of->state, PHONE_ON_WINDOW_OVER) == STATUS_OK);
         hub_log_phone(hub, phone, RECORD_PHONE_STATE_EVENT);
-        lose(hub, phone);
-        return;
-    }
-    if (!of->is_lost) {
+        lose(hub, phone, false);
         return;
     }
     hub_item_interrupt(hub, of->item, RECORD_CATEGORY_PHONE_LOST, !is_hub_fault(hub, phone));
@@ -185,8 +192,8 @@ bool hub_next_start(struct hub *hub, struct hub_start *start) {
             continue;
         }
         const struct hub_item *item = &hub->items[of->item];
-        if (item->image.state != RECORD_RUNNING || item->image.stop != RECORD_STOP_NONE ||
-            item->start_seq > hub->store.durable_seq) {
+        check(item->image.state == RECORD_RUNNING); /* what hubd runs is started as it is leased */
+        if (item->image.stop != RECORD_STOP_NONE || item->start_seq > hub->store.durable_seq) {
             continue;
         }
         of->is_started = true;

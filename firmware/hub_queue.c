@@ -8,10 +8,10 @@
 uint64_t queue_order(const struct hub *hub, uint32_t item) {
     const struct hub_item *of = &hub->items[item];
     const struct hub_process *process = &hub->processes[of->process];
-    check(process->number < UINT64_C(1) << HUB_ORDER_PROCESS_BITS);
+    uint64_t number = process->number & ((UINT64_C(1) << HUB_ORDER_PROCESS_BITS) - 1);
     check(of->number < UINT32_C(1) << HUB_ORDER_ITEM_BITS);
     return (uint64_t)(9 - process->priority) << (HUB_ORDER_PROCESS_BITS + HUB_ORDER_ITEM_BITS) |
-           process->number << HUB_ORDER_ITEM_BITS | of->number;
+           number << HUB_ORDER_ITEM_BITS | of->number;
 }
 
 /* ---- gates ---- */
@@ -138,14 +138,17 @@ static void list_lane(struct hub *hub, uint32_t lane, bool was_empty) {
     struct hub_lane *of = &hub->lanes[lane];
     bool is_empty = of->strands == HEAP_NONE;
     uint32_t *first = lane_list(hub, lane);
-    if (was_empty && !is_empty) {
+    if (was_empty == is_empty) {
+        return;
+    }
+    if (was_empty) {
         of->previous = HUB_NONE;
         of->next = *first;
         if (*first != HUB_NONE) {
             hub->lanes[*first].previous = lane;
         }
         *first = lane;
-    } else if (!was_empty && is_empty) {
+    } else {
         *(of->previous == HUB_NONE ? first : &hub->lanes[of->previous].next) = of->next;
         if (of->next != HUB_NONE) {
             hub->lanes[of->next].previous = of->previous;
@@ -266,7 +269,7 @@ static void unpark(struct hub *hub, uint32_t strand) {
 
 /* Whoever finds the gate shut again parks at it again. */
 static void open_gate(struct hub *hub, uint32_t gate) {
-    while (gate != HUB_NONE && hub->gates[gate].parked != HUB_NONE) {
+    while (hub->gates[gate].parked != HUB_NONE) {
         uint32_t strand = hub->gates[gate].parked;
         unpark(hub, strand);
         lane_add(hub, strand);

@@ -17,12 +17,12 @@ static void make_process(struct hub *hub, uint32_t process, const struct hub_ord
     struct hub_process *of = &hub->processes[process];
     hub->image.process_number += 1;
     struct record_time now = hub_now(hub);
-    /* A deadline before planning plans nothing (SPEC.md section 3). */
-    bool is_late = request->deadline_ms != 0 && request->deadline_ms <= hub->clock.wall_ms;
+    /* A deadline before planning plans nothing (SPEC.md section 3); upstream has planned a part. */
+    bool is_late = order->part == NULL && request->deadline_ms != 0 &&
+                   request->deadline_ms <= hub->clock.wall_ms;
     *of = (struct hub_process){
         .image = {.generation = 1,
                   .flags = RECORD_PLANNED | (is_late ? RECORD_PAST_DEADLINE : 0),
-                  .item_count = is_late ? 0 : order->item_count,
                   .created = now,
                   .queued = now},
         .number = hub->image.process_number,
@@ -38,24 +38,41 @@ static void make_process(struct hub *hub, uint32_t process, const struct hub_ord
         .not_before_ms = request->not_before_ms,
         .has_key = request->key.size > 0,
         .priority = request->priority,
+        .origin = request->origin,
     };
     if (of->has_key) {
         memcpy(of->key, request->key.data, RECORD_DIGEST_BYTES);
-        memcpy(of->body_digest, request->body_digest.data, RECORD_DIGEST_BYTES);
         hash_index_add(&hub->by_key, hub_digest_hash(of->key), process);
     }
+    if (request->body_digest.size > 0) {
+        memcpy(of->body_digest, request->body_digest.data, RECORD_DIGEST_BYTES);
+    }
     hash_index_add(&hub->by_number, hash_number(of->number), process);
+    hub_part_index(hub, process);
 }
 
 static bool starts_later(const struct hub *hub, uint64_t not_before_ms) {
     return not_before_ms != 0 && (hub->clock.wall_ms == 0 || not_before_ms > hub->clock.wall_ms);
 }
 
+/* Where upstream's item stands, and what its offer grants. */
+static void take_over(struct hub *hub, struct record_item *image, const struct hub_part *part) {
+    check(part->attempts_counted <= part->attempt);
+    image->attempt = part->attempt;
+    image->attempts_counted = part->attempts_counted;
+    image->actions_done = part->actions_done;
+    image->actions_digest = part->actions_digest;
+    image->assignment = part->assignment;
+    image->grant_ms = part->ttl_ms;
+    image->grant_from =
+        record_time_of(hub->image.boot, part->sent_ms, hub->clock.wall_ms, hub->clock.quality);
+}
+
 uint32_t hub_item_make(struct hub *hub, uint32_t process, const struct hub_target *target) {
     struct hub_process *of = &hub->processes[process];
-    uint32_t number = of->last_item == HUB_NONE ? 1 : hub->items[of->last_item].number + 1;
     uint32_t item = pool_take(&hub->item_pool);
     check(item != POOL_NONE);
+    of->image.item_count += 1; /* numbers are not given again */
     bool is_later = starts_later(hub, of->not_before_ms);
     hub->items[item] = (struct hub_item){
         .image = {.state = is_later ? RECORD_SCHEDULED : RECORD_READY,
@@ -63,12 +80,15 @@ uint32_t hub_item_make(struct hub *hub, uint32_t process, const struct hub_targe
                   .target_index = target->index,
                   .target_phone = target->phone},
         .process = process,
-        .number = number,
+        .number = of->image.item_count,
         .next_of_process = HUB_NONE,
         .strand = HUB_NONE,
         .first_attempt = HUB_NONE,
         .entered_ms = hub->clock.mono_ms,
     };
+    if (target->part != NULL) {
+        take_over(hub, &hub->items[item].image, target->part);
+    }
     *(of->last_item == HUB_NONE ? &of->first_item : &hub->items[of->last_item].next_of_process) =
         item;
     of->last_item = item;
@@ -121,13 +141,14 @@ static enum status put_targets(struct hub *hub, const struct hub_order *order,
 /* Records of a request, its process and its items when they are accepted. */
 static uint64_t acceptance_bytes(const struct record_request *request) {
     return request_bytes(request) + HUB_PLAIN_RECORD_BYTES +
-           (uint64_t)request->item_count * HUB_NEW_ITEM_BYTES;
+           (uint64_t)request->item_count * HUB_NEW_ITEM_BYTES +
+           (request->origin.process == 0 ? 0 : HUB_PLAIN_RECORD_BYTES);
 }
 
 /* Whether the request could ever be taken. */
 static enum status judge(struct hub *hub, const struct record_request *request) {
     char labels[HUB_LABELS_BYTES];
-    if (acceptance_bytes(request) > hub->board->frame_bytes - 64 ||
+    if (acceptance_bytes(request) > hub->board->frame_bytes - 64 - hub->held_bytes ||
         request_bytes(request) > hub->record_bytes) {
         return STATUS_TOO_LARGE;
     }
@@ -179,10 +200,12 @@ uint32_t hub_key_gate_take(struct hub *hub, uint32_t process,
     return queue_gate_take(hub, QUEUE_GATE_KEY, key);
 }
 
-void hub_process_plan(struct hub *hub, uint32_t process, const struct record_request *request) {
+void hub_process_plan(struct hub *hub, uint32_t process, const struct record_request *request,
+                      const struct hub_part *part) {
     struct bytes accounts = request->accounts;
     for (uint32_t i = 0; i < request->item_count; i++) {
-        struct hub_target target = {.index = i, .account = hub_account_next(&accounts)};
+        struct hub_target target = {
+            .index = i, .account = hub_account_next(&accounts), .part = part};
         for (size_t at = 0; at < 8 && request->phones.size >= 8 * (size_t)(i + 1); at++) {
             target.phone = target.phone << 8 | request->phones.data[8 * (size_t)i + at];
         }
@@ -196,8 +219,8 @@ static uint32_t accept(struct hub *hub, const struct hub_order *order, uint32_t 
     make_process(hub, process, order);
     hub->processes[process].label_set = label_set;
     hub->processes[process].key_gate = hub_key_gate_take(hub, process, order->request);
-    if (hub->processes[process].image.item_count > 0) {
-        hub_process_plan(hub, process, order->request);
+    if ((hub->processes[process].image.flags & RECORD_PAST_DEADLINE) == 0) {
+        hub_process_plan(hub, process, order->request, order->part);
     }
     log_acceptance(hub, process, order->request);
     hub_process_arm(hub, process);
@@ -210,10 +233,14 @@ enum status hub_accept(struct hub *hub, const struct hub_order *order,
                        struct hub_accepted *accepted) {
     check(order->item_count >= 1 && order->item_count <= hub->board->items_per_request);
     check(order->capability < hub->capability_count);
+    struct record_request request = *order->request;
     if (hub_answer_duplicate(hub, order->request, accepted)) {
         return STATUS_OK;
     }
-    struct record_request request = *order->request;
+    if (order->part != NULL) {
+        check(request.key.size == 0);
+        request.origin = order->part->origin;
+    }
     uint32_t label_set;
     enum status status = put_targets(hub, order, &request);
     status = status == STATUS_OK ? judge(hub, &request) : status;
@@ -227,8 +254,10 @@ enum status hub_accept(struct hub *hub, const struct hub_order *order,
         hub_labels_give(hub, label_set);
         return status;
     }
-    const struct hub_order whole = {
-        .request = &request, .capability = order->capability, .item_count = order->item_count};
+    const struct hub_order whole = {.request = &request,
+                                    .capability = order->capability,
+                                    .item_count = order->item_count,
+                                    .part = order->part};
     uint32_t process = accept(hub, &whole, label_set);
     *accepted = (struct hub_accepted){
         .number = hub->processes[process].number,

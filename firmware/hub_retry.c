@@ -49,7 +49,6 @@ static void replace_items(struct hub *hub, uint32_t process, const struct record
             }
             supersede(hub, i);
             (void)hub_item_make(hub, process, &target);
-            of->image.item_count += 1;
         }
         if (i == last) {
             return;
@@ -63,8 +62,7 @@ static void plan_anew(struct hub *hub, uint32_t process, const struct record_req
     of->image.flags &= ~(uint32_t)RECORD_PLANNED;
     hub_log_process(hub, process, RECORD_RETRIED_EVENT);
     of->image.flags |= RECORD_PLANNED;
-    of->image.item_count = request->item_count;
-    hub_process_plan(hub, process, request);
+    hub_process_plan(hub, process, request, NULL);
     hub_log_process(hub, process, RECORD_PLANNED_EVENT);
 }
 
@@ -97,8 +95,8 @@ static enum status admit(struct hub *hub, uint32_t process, uint32_t count) {
     const struct hub_process *of = &hub->processes[process];
     uint64_t bytes = UINT64_C(2) * HUB_RECORD_BYTES +
                      (uint64_t)count * (HUB_PLAIN_RECORD_BYTES + HUB_NEW_ITEM_BYTES);
-    if (bytes > hub->board->frame_bytes - 64 ||
-        of->image.item_count + count >= UINT32_C(1) << HUB_ORDER_ITEM_BITS) {
+    if (bytes > hub->board->frame_bytes - 64 - hub->held_bytes ||
+        (uint64_t)of->image.item_count + count >= UINT32_C(1) << HUB_ORDER_ITEM_BITS) {
         return STATUS_FULL;
     }
     uint64_t later = hub_reserve_bytes(hub, of->capability, count);

@@ -26,6 +26,7 @@ enum {
     HUB_AWAY_MS = 60000,      /* a worker's phone has this long to come back after a restart */
     HUB_LABELS_BYTES = 128, /* of a set of labels as text: words with a space between them, and 0 */
     HUB_CLAIM_MAX = 64,     /* items of one claim */
+    HUB_ANSWERS = 16,       /* to upstream's commands, that it has not acknowledged yet */
 };
 
 /* What the host says of time. */
@@ -53,6 +54,7 @@ struct hub_process {
     uint64_t not_before_ms; /* wall clock; 0: none */
     uint8_t key[RECORD_DIGEST_BYTES];
     uint8_t body_digest[RECORD_DIGEST_BYTES];
+    struct record_origin origin; /* of a part; zeros: the process is the hub's own */
     bool has_key;
     bool has_accounts;
     uint8_t priority;
@@ -70,6 +72,7 @@ struct hub_item {
     uint64_t start_seq; /* of the record that started the running attempt */
     struct record_time attempt_started;
     uint64_t entered_ms;      /* monotonic; into its state, or when the program started */
+    uint64_t renewed_ms;      /* monotonic; where its grant ends by the last renewal; volatile */
     uint8_t progress_percent; /* volatile */
     uint8_t step;             /* action it is in, from 0; volatile */
     bool needs_recovery;      /* was leased or running when the program ended */
@@ -81,6 +84,7 @@ struct hub_attempt {
     uint32_t number;
     uint32_t item;
     uint32_t next;
+    uint32_t phone; /* row of the one it ran on; HUB_NONE: not known any more */
 };
 
 /* What is known of a phone's lease while it lasts. Its token, phone and stop stand in the item. */
@@ -108,13 +112,16 @@ struct hub_phone {
     struct hub_lease lease;
     uint64_t number;
     uint64_t revision;
-    uint64_t gone_ms;    /* when it left or fell silent last, if it ever did */
-    uint32_t item;       /* that leases it; HUB_NONE */
-    uint32_t hub_group;  /* phones of one hub share it; 0: alone */
+    uint64_t lost_ms;             /* when it left the lease that it has not been judged for */
+    uint64_t gone_ms;             /* when it left or fell silent last, if it ever did */
+    struct record_time connected; /* last moment it was ready or leased; never later than that */
+    uint32_t item;                /* that leases it; HUB_NONE */
+    uint32_t hub_group;           /* phones of one hub share it; 0: alone */
+    uint32_t gone_group; /* hub_group when it left: its row may name a phone elsewhere by now */
     uint32_t first_lane; /* that wait for this phone only; HUB_NONE */
     struct budget budget;
-    bool was_gone;
     bool is_lost;    /* while leased, and not judged yet */
+    bool has_gone;   /* it was lost by leaving or falling silent: then it may be its hub's fault */
     bool is_started; /* the executor has been told to begin */
     bool stop_told;  /* the executor has been told to stop */
     uint8_t state;   /* enum record_phone_state */
@@ -169,6 +176,25 @@ enum { HUB_STAYS = 8 }; /* classes of how long an item stayed in a state; the la
 /* Upper limits of the classes but the last, in milliseconds. */
 extern const uint64_t hub_stay_ms[HUB_STAYS - 1];
 
+/* How far the way out of a fork is: firmware/hub_fork.h. */
+enum hub_fork_state {
+    HUB_FORK_SETTLED,
+    HUB_FORK_TAKING,
+    HUB_FORK_CLOSING,
+    HUB_FORK_CARRYING,
+    HUB_FORK_LISTING,
+    HUB_FORK_ENDING,
+    HUB_FORK_STATE_COUNT
+};
+
+/* Of the inventory: process numbers. */
+struct hub_page {
+    uint64_t next; /* the next page begins with it */
+    uint64_t from; /* the page that was written last: where it began, */
+    uint64_t last; /* and ended; 0: it was empty */
+    bool has_more; /* behind that */
+};
+
 struct hub_counters {
     uint64_t transitions[RECORD_ITEM_STATE_COUNT][RECORD_ITEM_STATE_COUNT];
     uint64_t stays[RECORD_ITEM_STATE_COUNT][HUB_STAYS]; /* that ended, by state and class */
@@ -179,7 +205,17 @@ struct hub_counters {
     uint64_t refused_full;
     uint64_t evicted;
     uint64_t keys_dropped;
-    uint64_t suspect_objects; /* records that could not be read back at start */
+    uint64_t texts_dropped;  /* outputs and results of attempts for which there was no room */
+    uint64_t phones_dropped; /* times that a phone was new and there was no room to know it */
+    uint64_t offered;        /* parts taken */
+    uint64_t withdrawn;      /* parts that left at upstream's wish */
+    uint64_t renewed;        /* grants */
+    uint64_t answers[RECORD_ANSWER_CODE_COUNT]; /* to commands, by code */
+    uint64_t gaps;                              /* times that upstream's history was given up */
+    uint64_t given_up[RECORD_KIND_COUNT];       /* records of it that it does not get */
+    uint64_t suspect_objects;                   /* records that could not be read back at start */
+    uint64_t epochs;                            /* taken on after a fork */
+    uint64_t ended_upstream; /* processes that upstream knew as ended otherwise than this hub */
 };
 
 struct hub {
@@ -215,9 +251,17 @@ struct hub {
     struct timer_table timers; /* items, then processes, then phones, then one for budgets */
     struct jitter jitter;
     struct hub_clock clock;
+    struct record_time now; /* the same as a moment of this boot */
+    uint8_t now_text[RECORD_TIME_BYTES];
+    uint8_t now_bytes; /* of `now_text`: it stands in the header of every record */
     struct record_hub image;
     char hub_id[RECORD_ID_MAX + 1];
     uint8_t boot_id[RECORD_DIGEST_BYTES];
+    struct record_gap gap; /* as it is durable; perhaps upstream knows of it */
+    uint64_t gap_seq;      /* of the record with the next one, until it is durable; 0: none */
+    enum hub_fork_state fork_state;
+    uint64_t told_seq; /* of the record that ends a fork */
+    struct hub_page page;
     uint64_t revision;     /* of the hub's own records */
     uint64_t logged_token; /* tokens up to this one stand in the hub's own record */
     uint32_t capability_count;
@@ -227,12 +271,20 @@ struct hub {
     uint32_t newest_finished;
     uint32_t recovery_next;  /* next item to look at after a restart; items: done */
     uint64_t reserved_bytes; /* of the store, for what accepted items may still write */
+    uint32_t held_bytes;     /* of the open group, for the answer to the command being applied */
+    uint64_t command_seq;    /* of the record that says which command was applied last */
+    uint64_t told_command;   /* the last one that is durable, and what it belongs to */
+    uint32_t told_epoch;
+    uint64_t
+        durable_ms; /* the latest synchronised wall clock of what was read at the start; 0: none */
     uint64_t stop_grace_ms;
     struct budget_limit phone_limit;
-    uint32_t first_lane;      /* for any phone */
-    uint32_t starts_waiting;  /* attempts whose executor has not been told to begin */
-    uint32_t touches_waiting; /* items whose first device interaction is not recorded yet */
-    uint64_t resume_ms;       /* when the item that is being suspended for budget may go on */
+    uint32_t first_lane;            /* for any phone */
+    uint32_t starts_waiting;        /* attempts whose executor has not been told to begin */
+    uint32_t touches_waiting;       /* items whose first device interaction is not recorded yet */
+    uint64_t resume_ms;             /* when the item that is being suspended for budget may go on */
+    uint64_t scrub_due_ms;          /* when the store is read on; 0: not planned yet */
+    struct record_time scrub_ended; /* the last pass that went through all of it */
     bool has_upstream;
     bool is_stopping;    /* no new leases */
     bool is_unscheduled; /* something became ready or free since leases were last granted */

@@ -8,6 +8,7 @@ const char *hub_wait_name(enum hub_wait wait) {
         "waiting_for_start_time",
         "clock_unknown",
         "waiting_for_retry",
+        "waiting_for_grant",
         "waiting_for_capability",
         "waiting_for_concurrency_key",
         "waiting_for_account",
@@ -52,7 +53,7 @@ static enum hub_wait phones_lack(const struct hub *hub, const struct hub_lane *l
         if ((hub_labels_matching(hub, lane, p / 32) >> p % 32 & 1u) == 0) {
             continue;
         }
-        bool is_free = phone->state == RECORD_PHONE_READY && phone->item == HUB_NONE;
+        bool is_free = phone->state == RECORD_PHONE_READY;
         if (is_free && !is_spent(hub, &phone->budget, &hub->phone_limit)) {
             return HUB_WAIT_TURN;
         }
@@ -101,7 +102,10 @@ enum hub_wait hub_item_wait(const struct hub *hub, uint32_t item) {
     if (state == RECORD_RETRY_WAIT) {
         return HUB_WAIT_BACKOFF;
     }
-    return state == RECORD_SUSPENDED ? suspended_for(of->image.suspension) : ready_for(hub, of);
+    if (state == RECORD_SUSPENDED) {
+        return suspended_for(of->image.suspension);
+    }
+    return hub_grant_is_live(hub, item) ? ready_for(hub, of) : HUB_WAIT_GRANT;
 }
 
 enum hub_wait hub_process_wait(const struct hub *hub, uint32_t process) {
@@ -111,6 +115,16 @@ enum hub_wait hub_process_wait(const struct hub *hub, uint32_t process) {
         wait = hub_item_wait(hub, i);
     }
     return wait;
+}
+
+uint32_t hub_item_last_phone(const struct hub *hub, uint32_t item) {
+    const struct record_item *image = &hub->items[item].image;
+    uint32_t newest = hub_attempt_newest(hub, item);
+    if (image->phone == 0 && newest != HUB_NONE) {
+        return hub->attempts[newest].phone;
+    }
+    uint64_t number = image->phone != 0 ? image->phone : image->target_phone;
+    return number == 0 ? HUB_NONE : hub_phone_by_number(hub, number);
 }
 
 uint32_t hub_item_dropped(const struct hub *hub, uint32_t item) {

@@ -1,4 +1,5 @@
 /* External workers: claims, and what they say of the leases that they hold. */
+#include "firmware/hub_fork.h"
 #include "firmware/hub_internal.h"
 
 #include <string.h>
@@ -69,7 +70,7 @@ enum status hub_claim(struct hub *hub, const struct hub_claim *claim, struct hub
         find_claimed(hub, digest, &found);
     }
     enum status status = STATUS_OK;
-    if (found.count == 0 && !hub->is_stopping) {
+    if (found.count == 0 && !hub->is_stopping && hub_fork_is_settled(hub)) {
         struct hub_claim fitting = *claim;
         uint32_t most = hub->board->frame_bytes / 2 / HUB_RECORD_BYTES;
         fitting.batch = claim->batch < most ? claim->batch : most;
@@ -148,6 +149,9 @@ enum status hub_worker_start(struct hub *hub, const struct hub_worker *worker) {
     if (hub->items[worker->item].image.state == RECORD_RUNNING) {
         note_time(hub, phone, worker);
         return STATUS_OK;
+    }
+    if (!hub_grant_is_live(hub, worker->item)) {
+        return STATUS_STALE_LEASE; /* it is about to be returned */
     }
     if (!hub_has_room(hub, HUB_TRANSITION_BYTES)) {
         return STATUS_AGAIN;

@@ -119,6 +119,7 @@ static void act(struct record_item *item, enum action action) {
         item->stop = RECORD_STOP_NONE;
         break;
     case resume:
+    default:
         item->suspension = RECORD_SUSPEND_NONE;
         break;
     }

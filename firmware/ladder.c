@@ -22,8 +22,7 @@ static void fill(struct ladder *ladder, uint64_t now_ms) {
 
 static bool is_left(const struct ladder *ladder, unsigned rung) {
     const struct ladder_rule *rule = &ladder_rules[rung];
-    return ladder->tried[rung] < rule->tries &&
-           (rule->per_hour == 0 || ladder->used[rung] < rule->per_hour);
+    return ladder->tried[rung] < rule->tries && ladder->used[rung] < rule->per_hour;
 }
 
 enum status ladder_climb(struct ladder *ladder, unsigned offered, uint64_t now_ms,

@@ -24,8 +24,8 @@ enum { LADDER_HOUR_MS = 3600 * 1000 };
 
 struct ladder_rule {
     const char *name;
-    uint8_t tries;    /* in one climb */
-    uint8_t per_hour; /* 0: without limit */
+    uint8_t tries; /* in one climb */
+    uint8_t per_hour;
     uint32_t wait_ms; /* after the first try of a climb; then doubled */
 };
 

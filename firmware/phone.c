@@ -78,11 +78,12 @@ enum status phone_apply(uint8_t *state, enum phone_event event) {
     return STATUS_OK;
 }
 
+static bool has_lease(enum record_phone_state state) {
+    return state == RECORD_PHONE_LEASED || state == RECORD_PHONE_AWAY;
+}
+
 bool phone_is_lost(enum record_phone_state from, enum record_phone_state to) {
-    if (from == RECORD_PHONE_LEASED) {
-        return to != RECORD_PHONE_LEASED && to != RECORD_PHONE_AWAY && to != RECORD_PHONE_READY;
-    }
-    return from == RECORD_PHONE_AWAY && to != RECORD_PHONE_AWAY && to != RECORD_PHONE_LEASED;
+    return has_lease(from) && !has_lease(to);
 }
 
 const char *phone_event_name(enum phone_event event) {

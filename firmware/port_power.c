@@ -10,6 +10,7 @@ static const uint8_t table[PORT_POWER_STATE_COUNT][PORT_POWER_EVENT_COUNT] = {
 
     ROW( DESCRIBING,    HALF,    DESCRIBING     ),
     ROW( DESCRIBING,    ANSWER,  SWITCHING_OFF  ),
+    ROW( DESCRIBING,    STRAIGHT, SWITCHING_ON  ),
     ROW( DESCRIBING,    GIVE_UP, IDLE           ),
 
     ROW( SWITCHING_OFF, ANSWER,  READING_OFF    ),
@@ -21,6 +22,7 @@ static const uint8_t table[PORT_POWER_STATE_COUNT][PORT_POWER_EVENT_COUNT] = {
     ROW( READING_OFF,   GIVE_UP, SWITCHING_ON   ),
 
     ROW( RESTING,       RESTED,  SWITCHING_ON   ),
+    ROW( RESTING,       STAY,    IDLE           ),
 
     ROW( SWITCHING_ON,  ANSWER,  READING_ON     ),
     ROW( SWITCHING_ON,  HALF,    SWITCHING_ON   ),
@@ -53,9 +55,11 @@ void port_power_start(struct port_power *power, uint8_t port, uint8_t half_count
                       const bool supers[PORT_POWER_HALVES], uint32_t rest_ms) {
     check(power->state == PORT_POWER_IDLE);
     check(port > 0 && half_count > 0 && half_count <= PORT_POWER_HALVES);
-    bool may_gang = power->may_gang;
-    *power = (struct port_power){
-        .port = port, .half_count = half_count, .rest_ms = rest_ms, .may_gang = may_gang};
+    *power = (struct port_power){.port = port,
+                                 .half_count = half_count,
+                                 .rest_ms = rest_ms,
+                                 .goal = power->goal,
+                                 .may_gang = power->may_gang};
     for (unsigned i = 0; i < half_count; i++) {
         power->supers[i] = supers[i];
     }
@@ -71,7 +75,9 @@ enum status port_power_next(struct port_power *power, uint64_t now_ms,
         [PORT_POWER_SWITCHING_ON] = USB_HUB_POWER_ON,
         [PORT_POWER_READING_ON] = USB_HUB_GET_PORT_STATUS,
     };
-    if (power->state == PORT_POWER_RESTING) {
+    if (power->state == PORT_POWER_RESTING && power->goal == PORT_POWER_LEAVE_OFF) {
+        apply(power, PORT_POWER_ON_STAY);
+    } else if (power->state == PORT_POWER_RESTING) {
         if (now_ms < power->rested_ms) {
             return STATUS_AGAIN;
         }
@@ -101,8 +107,9 @@ static void pass(struct port_power *power, bool is_stage_over, uint64_t now_ms) 
         apply(power, PORT_POWER_ON_HALF);
         return;
     }
+    bool is_straight = power->state == PORT_POWER_DESCRIBING && power->goal == PORT_POWER_LEAVE_ON;
     power->half = 0;
-    apply(power, PORT_POWER_ON_ANSWER);
+    apply(power, is_straight ? PORT_POWER_ON_STRAIGHT : PORT_POWER_ON_ANSWER);
     power->rested_ms = now_ms + power->rest_ms;
 }
 
@@ -136,13 +143,13 @@ static void take_descriptor(struct port_power *power, struct bytes data, uint64_
     }
 }
 
-static void take_status(struct port_power *power, struct bytes data, uint64_t now_ms) {
-    struct usb_hub_port port;
+static bool is_reading(const struct port_power *power) {
+    return power->state == PORT_POWER_READING_OFF || power->state == PORT_POWER_READING_ON;
+}
+
+static void take_power(struct port_power *power, bool is_on, uint64_t now_ms) {
     bool is_wanted_on = power->state == PORT_POWER_READING_ON;
-    bool is_super = power->supers[power->half];
-    if (usb_hub_get_port(data, is_super, &port) != STATUS_OK) {
-        give_up(power, "its hub does not say whether the port has power", now_ms);
-    } else if (port.is_powered == is_wanted_on) {
+    if (is_on == is_wanted_on) {
         pass(power, true, now_ms);
     } else if (power->tries + 1 < PORT_POWER_TRIES) {
         power->tries = (uint8_t)(power->tries + 1);
@@ -155,19 +162,51 @@ static void take_status(struct port_power *power, struct bytes data, uint64_t no
     }
 }
 
+static void take_status(struct port_power *power, struct bytes data, uint64_t now_ms) {
+    struct usb_hub_port port;
+    if (usb_hub_get_port(data, power->supers[power->half], &port) != STATUS_OK) {
+        give_up(power, "its hub does not say whether the port has power", now_ms);
+    } else {
+        take_power(power, port.is_powered, now_ms);
+    }
+}
+
+static const char *reason_of(enum status status) {
+    switch ((int)status) {
+    case STATUS_UNPLUGGED:
+        return "its hub was unplugged";
+    case STATUS_TIMEOUT:
+        return "its hub does not answer";
+    case STATUS_CLOSED:
+        return "its hub has failed and restarts";
+    default:
+        return "its hub refused a request";
+    }
+}
+
 void port_power_answer(struct port_power *power, enum status status, struct bytes data,
                        uint64_t now_ms) {
     check(power->state != PORT_POWER_IDLE && power->state != PORT_POWER_RESTING);
     if (status != STATUS_OK) {
-        give_up(power,
-                status == STATUS_UNPLUGGED ? "its hub was unplugged" : "its hub refused a request",
-                now_ms);
+        give_up(power, reason_of(status), now_ms);
     } else if (power->state == PORT_POWER_DESCRIBING) {
         take_descriptor(power, data, now_ms);
-    } else if (power->state == PORT_POWER_READING_OFF || power->state == PORT_POWER_READING_ON) {
+    } else if (is_reading(power)) {
         take_status(power, data, now_ms);
     } else {
         pass(power, false, now_ms);
+    }
+}
+
+void port_power_answer_plainly(struct port_power *power, enum status status, bool is_on,
+                               uint64_t now_ms) {
+    check(power->state != PORT_POWER_IDLE && power->state != PORT_POWER_RESTING);
+    if (status != STATUS_OK) {
+        give_up(power, reason_of(status), now_ms);
+    } else if (is_reading(power)) {
+        take_power(power, is_on, now_ms);
+    } else {
+        pass(power, power->state == PORT_POWER_DESCRIBING, now_ms);
     }
 }
 
@@ -180,7 +219,8 @@ const char *port_power_state_name(enum port_power_state state) {
 }
 
 const char *port_power_event_name(enum port_power_event event) {
-    static const char *const names[] = {"start", "answer", "again", "half", "give_up", "rested"};
+    static const char *const names[] = {"start",   "answer", "again", "half",
+                                        "give_up", "rested", "stay",  "straight"};
     _Static_assert(array_count(names) == PORT_POWER_EVENT_COUNT, "every event has a name");
     check(event < PORT_POWER_EVENT_COUNT);
     return names[event];

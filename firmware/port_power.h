@@ -1,4 +1,5 @@
-/* port_power.h - switches one port of a hub off and on again, and believes only what it reads back.
+/* port_power.h - switches one port of a hub off and on again (or only off, or only on), and
+ * believes only what it reads back.
  *
  * No I/O: port_power_next() says what to ask which half of the hub (a USB 3 hub is two hubs, and
  * both feed the port), port_power_answer() takes what it said. Hubs lie, and kernels turn power on
@@ -29,7 +30,15 @@ enum port_power_event {
     PORT_POWER_ON_HALF,    /* as ANSWER, and there is another half */
     PORT_POWER_ON_GIVE_UP, /* unsuitable, refused, or it reads as before too often */
     PORT_POWER_ON_RESTED,
+    PORT_POWER_ON_STAY,     /* to be off is all that was wanted */
+    PORT_POWER_ON_STRAIGHT, /* described, and to be on is all that is wanted */
     PORT_POWER_EVENT_COUNT
+};
+
+enum port_power_goal {
+    PORT_POWER_CYCLE, /* off, a rest, on */
+    PORT_POWER_LEAVE_OFF,
+    PORT_POWER_LEAVE_ON
 };
 
 enum { PORT_POWER_HALVES = 2, PORT_POWER_TRIES = 10 };
@@ -41,7 +50,9 @@ struct port_power {
     uint8_t half_count;
     uint8_t tries;
     bool supers[PORT_POWER_HALVES]; /* which half is the USB 3 one */
-    bool may_gang;       /* nothing else is on this hub: switching all its ports is as good */
+    uint8_t goal;                   /* enum port_power_goal; set before the start */
+    bool may_gang;       /* the same: nothing else is on this hub: switching all its ports is as
+                            good */
     const char *failure; /* NULL: none; a literal */
     uint32_t rest_ms;
     uint64_t rested_ms; /* when RESTING is over */
@@ -65,6 +76,11 @@ must_check enum status port_power_next(struct port_power *power, uint64_t now_ms
 /* How the request ended, and the data that came. */
 void port_power_answer(struct port_power *power, enum status status, struct bytes data,
                        uint64_t now_ms);
+
+/* The same for a switch that is no USB hub and answers in its own words: `is_on` is the answer to
+ * USB_HUB_GET_PORT_STATUS; USB_HUB_GET_DESCRIPTOR is only whether it can be talked to. */
+void port_power_answer_plainly(struct port_power *power, enum status status, bool is_on,
+                               uint64_t now_ms);
 
 /* ILLEGAL: not in the table; the state is unchanged. */
 must_check enum status port_power_apply(uint8_t *state, enum port_power_event event);

@@ -1,13 +1,5 @@
 #include "firmware/process.h"
 
-static uint32_t sum(const struct process_counts *counts) {
-    uint32_t total = 0;
-    for (size_t i = 0; i < RECORD_ITEM_STATE_COUNT; i++) {
-        total += counts->by_state[i];
-    }
-    return total;
-}
-
 /* Rows 1 to 3: nothing has been materialised. */
 static enum process_status derive_empty(uint32_t flags) {
     if ((flags & RECORD_CANCEL_REQUESTED) != 0) {
@@ -25,7 +17,7 @@ static enum process_status derive_ended(const struct process_counts *counts, uin
     if (canceled > 0 && (was_asked || completed + failed == 0)) {
         return PROCESS_CANCELLED;
     }
-    if (completed == sum(counts)) {
+    if (failed + canceled == 0) {
         return PROCESS_DONE;
     }
     return completed > 0 ? PROCESS_PARTIAL : PROCESS_DEAD_LETTER;
@@ -43,7 +35,8 @@ enum process_status process_derive(const struct process_counts *counts, uint32_t
     } else if (by_state[RECORD_SCHEDULED] + by_state[RECORD_READY] + by_state[RECORD_SUSPENDED] >
                0) {
         status = PROCESS_PLANNED;
-    } else if (sum(counts) > 0) {
+    } else if (by_state[RECORD_COMPLETED] + by_state[RECORD_FAILED] + by_state[RECORD_CANCELED] >
+               0) {
         status = derive_ended(counts, flags);
     }
     check(status == PROCESS_NONE || (flags & RECORD_PLANNED) != 0);

@@ -4,15 +4,20 @@
 
 #include <string.h>
 
-/* The first item of a lane that may be leased now. Strands that are found shut are parked. */
+/* The first item of a lane that may be leased now. Strands that are found shut are parked; items
+ * whose grant has ended leave, until they get another. */
 static uint32_t first_of_lane(struct hub *hub, uint32_t lane) {
     while (hub->lanes[lane].strands != HEAP_NONE) {
         uint32_t strand = hub->lanes[lane].strands;
+        uint32_t item = hub->strands[strand].items;
         uint32_t gate = queue_shut_gate(hub, strand);
-        if (gate == HUB_NONE) {
-            return hub->strands[strand].items;
+        if (!hub_grant_is_live(hub, item)) {
+            queue_remove(hub, item);
+        } else if (gate == HUB_NONE) {
+            return item;
+        } else {
+            queue_park(hub, strand, gate);
         }
-        queue_park(hub, strand, gate);
     }
     return HUB_NONE;
 }
@@ -85,7 +90,7 @@ static void look_at_process(struct hub *hub, const struct schedule_filter *filte
     uint32_t item = hub->processes[filter->process].first_item;
     for (; item != HUB_NONE && pick->item == HUB_NONE; item = hub->items[item].next_of_process) {
         const struct hub_item *of = &hub->items[item];
-        if (of->image.state != RECORD_READY || !of->is_queued ||
+        if (of->image.state != RECORD_READY || !of->is_queued || !hub_grant_is_live(hub, item) ||
             queue_shut_gate(hub, of->strand) != HUB_NONE) {
             continue;
         }
@@ -110,13 +115,28 @@ bool schedule_pick(struct hub *hub, const struct schedule_filter *filter,
         for (uint32_t bits = hub->free_phones[word]; bits != 0; bits &= bits - 1) {
             uint32_t phone = word * 32 + hub_lowest_bit(bits);
             is_any_free = true;
-            look_at_lanes(hub, filter, hub->phones[phone].first_lane, pick);
+            if (hub->phones[phone].first_lane != HUB_NONE) {
+                look_at_lanes(hub, filter, hub->phones[phone].first_lane, pick);
+            }
         }
     }
     if (is_any_free) {
         look_at_lanes(hub, filter, hub->first_lane, pick);
     }
     return pick->item != HUB_NONE;
+}
+
+bool hub_phone_is_wanted(const struct hub *hub, uint32_t phone) {
+    if (hub->phones[phone].first_lane != HUB_NONE) {
+        return true; /* a lane is listed while something waits in it */
+    }
+    for (uint32_t lane = hub->first_lane; lane != HUB_NONE; lane = hub->lanes[lane].next) {
+        uint32_t matching = hub_labels_matching(hub, &hub->lanes[lane], phone / 32);
+        if ((matching >> phone % 32 & 1u) != 0 && !has_free_phone(hub, &hub->lanes[lane])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void schedule_grant(struct hub *hub, const struct schedule_pick *pick, struct bytes worker,

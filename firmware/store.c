@@ -22,6 +22,7 @@ void store_init(struct store *store, struct hal_flash *flash, const struct store
     }
     store->newest = flash->block_count;
     store->block = flash->block_count;
+    store->tail_block = flash->block_count;
     store->cleaner.victim = flash->block_count;
 }
 
@@ -31,6 +32,14 @@ uint32_t store_slot_count(const struct store *store) {
 
 bool store_has_slot(const struct store *store, struct store_key key) {
     return key.kind < STORE_KINDS && key.index < store->memory.slot_counts[key.kind];
+}
+
+struct store_key store_key_at(const struct store *store, uint32_t i) {
+    uint8_t kind = 0;
+    while (i >= store->slot_base[kind] + store->memory.slot_counts[kind]) {
+        kind += 1;
+    }
+    return (struct store_key){kind, i - store->slot_base[kind]};
 }
 
 struct store_slot *store_slot_of(struct store *store, struct store_key key) {
@@ -135,22 +144,22 @@ uint32_t store_room(const struct store *store) {
     return least(least(rest - STORE_OPEN_BYTES, of_frame), UINT16_MAX);
 }
 
-uint64_t store_append(struct store *store, struct store_key key, const struct store_key *previous,
-                      struct bytes body) {
+uint64_t store_append_behind(struct store *store, struct store_key key, uint32_t previous,
+                             struct bytes body) {
     check(body.size > 0);
     check(body.size <= store_room(store));
     uint8_t *target = store->memory.group_buffer + store->open_bytes;
+    struct store_slot *slot = store_slot_of(store, key);
     const struct store_open_head open = {
-        .replaced_seq = store_replaced_seq(store, store_slot_of(store, key)),
+        .replaced_seq = store_replaced_seq(store, slot),
         .key = key,
-        .previous = previous == NULL ? 0 : store_slot_of(store, *previous)->where,
+        .previous = previous,
         .bytes = (uint32_t)body.size,
     };
     const struct store_record_head head = {.previous = open.previous, .body_bytes = open.bytes};
     put_open(target, &open);
     memcpy(target + STORE_OPEN_BYTES, body.data, body.size);
 
-    struct store_slot *slot = store_slot_of(store, key);
     store_place_slot(store, slot, STORE_OPEN | store->open_bytes, store_record_cost(&head));
     store->head_seq += 1;
     slot->seq = store->head_seq;
@@ -158,6 +167,12 @@ uint64_t store_append(struct store *store, struct store_key key, const struct st
     store->open_records += 1;
     store->stats.bytes_appended += body.size;
     return slot->seq;
+}
+
+uint64_t store_append(struct store *store, struct store_key key, const struct store_key *previous,
+                      struct bytes body) {
+    uint32_t where = previous == NULL ? 0 : store_slot_of(store, *previous)->where;
+    return store_append_behind(store, key, where, body);
 }
 
 void store_release(struct store *store, struct store_key key) {
@@ -196,9 +211,8 @@ uint32_t store_cut_group(const struct store *store, uint32_t at, uint32_t limit)
     return bytes > limit ? before : next;
 }
 
-/* Blocks that the open group needs beside the rest of the one that is open. */
-static uint32_t count_blocks(const struct store *store) {
-    uint32_t rest = store_rest(store);
+/* Blocks that the open group needs beside `rest` bytes of one. */
+static uint32_t count_blocks(const struct store *store, uint32_t rest) {
     uint32_t count = 0;
     uint32_t at = 0;
     while (at < store->open_bytes) {
@@ -244,6 +258,8 @@ static void make_frame(struct store *store, uint32_t at, uint32_t next, struct s
             .key = open.key, .previous = open.previous, .body_bytes = open.bytes};
         if (is_open(head.previous)) {
             head.previous = store_get_open(store, head.previous & ~STORE_OPEN).where;
+        } else {
+            head.previous = store_place_now(store, head.previous);
         }
         uint32_t head_bytes = store_record_head_bytes(&head);
         memcpy(target + frame->end + head_bytes, store->memory.group_buffer + at + STORE_OPEN_BYTES,
@@ -318,8 +334,11 @@ enum status store_commit(struct store *store) {
     if (store->is_syncing || store->open_records == 0) {
         return STATUS_AGAIN;
     }
-    uint32_t blocks = count_blocks(store);
-    while ((store->cleaner.is_merge || store->is_mounted ||
+    uint32_t blocks = count_blocks(store, store_rest(store));
+    uint32_t again = count_blocks(store, 0); /* should a merge have to write it once more */
+    store->group_blocks = blocks;
+    store->merge_blocks = again > 1 ? again + 1 : 0; /* of several, one may fail */
+    while ((store->cleaner.is_merge || store->is_mounted || blocks > 1 || again > 1 ||
             store->free_count < blocks + STORE_SPARE_BLOCKS) &&
            clean_for_commit(store, &status)) {
     }
@@ -338,6 +357,9 @@ enum status store_commit(struct store *store) {
     store->committed_seq = store->head_seq;
     store->open_records = 0;
     store->open_bytes = 0;
+    store->group_blocks = 0;
+    store->merge_blocks = 0;
+    store->move_count = 0;
     store->stats.groups += 1;
     store->cleaner.lap_end = store->block_sequence;
     return store_start_sync(store);
@@ -363,6 +385,7 @@ enum status store_poll(struct store *store) {
     store->durable_seq = store->committed_seq;
     if (!store->cleaner.is_merge) {
         store->oldest_known = store->oldest_written;
+        store_let_go(store);
     }
     store_free_left_blocks(store);
     return STATUS_OK;
@@ -377,9 +400,21 @@ void store_acknowledge(struct store *store, uint64_t seq, const uint8_t chain[ST
     }
 }
 
+uint64_t store_capacity(const struct store *store) {
+    uint32_t lost = STORE_SPARE_BLOCKS + store->stats.bad_blocks;
+    uint32_t count = store->flash->block_count;
+    return count > lost ? (uint64_t)(count - lost) * store_payload(store) : 0;
+}
+
+uint32_t store_spare_blocks(const struct store *store, uint64_t bytes_reserved) {
+    const uint64_t of_block = store_payload(store) / 10u * (uint64_t)6;
+    uint64_t needed = (store->live_bytes + bytes_reserved + of_block - 1) / of_block;
+    uint64_t blocks = store_capacity(store) / store_payload(store);
+    return blocks > needed ? (uint32_t)(blocks - needed) : 0;
+}
+
 bool store_admits(const struct store *store, uint64_t bytes_reserved, uint64_t bytes) {
-    uint64_t blocks = store->flash->block_count - STORE_SPARE_BLOCKS - store->stats.bad_blocks;
-    uint64_t limit = blocks * store_payload(store) / 10 * 6;
+    uint64_t limit = store_capacity(store) / 10 * 6;
     uint64_t wanted = store->live_bytes + bytes_reserved + bytes;
     return !store->has_failed && !store->is_full && wanted <= limit;
 }

@@ -168,7 +168,7 @@ enum status store_start_sync(struct store *store) {
 /* An eighth of what is kept stays free beside the cleaner's blocks, so that a run of blocks with
  * nothing but live records can be turned over: copies may be larger than what they are made of. */
 bool store_is_low(const struct store *store) {
-    uint64_t behind = store->durable_seq - store->acked_seq;
+    uint64_t behind = store->durable_seq - store_log_seq(store);
     uint64_t kept = store->live_bytes + behind * USUAL_BYTES;
     uint64_t limit = (uint64_t)store->flash->block_count / 16;
     uint64_t growth = kept / 8 / store_payload(store);
@@ -179,7 +179,7 @@ bool store_is_low(const struct store *store) {
 /* A block that a mount would still look for must not be erased: each new header and each frame of
  * copies lets go of what was freed before it, once it is durable. */
 static bool is_erasable(const struct store *store, const struct store_block *block) {
-    return block->state == STORE_BLOCK_FREE &&
+    return block->state == STORE_BLOCK_FREE && !block->is_held &&
            (block->is_replaced || block->sequence < store->oldest_known);
 }
 
@@ -219,38 +219,41 @@ static bool is_counted(const struct store_block *block) {
     return block->state == STORE_BLOCK_USED || block->state == STORE_BLOCK_LEAVING;
 }
 
-uint32_t store_oldest_sequence(const struct store *store) {
+uint32_t store_oldest_sequence(const struct store *store, uint32_t except) {
     uint32_t oldest = store->block_sequence;
     for (uint32_t b = 0; b < store->flash->block_count; b++) {
         const struct store_block *block = &store->memory.blocks[b];
-        if (is_counted(block) && block->sequence < oldest) {
+        if (b != except && is_counted(block) && block->sequence < oldest) {
             oldest = block->sequence;
         }
     }
     return oldest;
 }
 
-/* The block that the new one follows in the log: the newest, or, when its content is to be
- * rewritten, the one before that. block_count: none. */
-static uint32_t block_before(const struct store *store) {
-    uint32_t none = store->flash->block_count;
-    uint32_t best = none;
-    if (!store->cleaner.is_merge) {
-        return store->newest;
+/* The block that a new header names as bad: the one that has just failed, else each of them in
+ * turn, so that the headers on flash, of blocks in use or not, name all. */
+static uint32_t name_bad(const struct store *store, uint32_t b, uint32_t failed) {
+    const struct store_block *blocks = store->memory.blocks;
+    uint32_t turn =
+        store->stats.bad_blocks > 0 ? store->block_sequence % store->stats.bad_blocks : 0;
+    bool is_newest_worn =
+        store->newest < store->flash->block_count && blocks[store->newest].is_worn;
+    if (failed < store->flash->block_count || is_newest_worn) {
+        return failed < store->flash->block_count ? failed : store->newest;
     }
-    for (uint32_t b = 0; b < none; b++) {
-        const struct store_block *block = &store->memory.blocks[b];
-        if (is_counted(block) && b != store->newest &&
-            (best == none || block->sequence > store->memory.blocks[best].sequence)) {
-            best = b;
+    for (uint32_t i = 0; i < store->flash->block_count; i++) {
+        if (blocks[i].is_worn && turn == 0) {
+            return i;
         }
+        turn -= blocks[i].is_worn;
     }
-    return best;
+    return b;
 }
 
 static void make_header(struct store *store, uint32_t b, struct store_header *header) {
     const struct hal_flash *flash = store->flash;
-    uint32_t before = block_before(store);
+    bool begins_merge = store->cleaner.is_merge && store->is_mounted;
+    uint32_t before = begins_merge ? store->cleaner.base : store->newest;
     *header = (struct store_header){
         .format = STORE_FORMAT,
         .is_merge = store->cleaner.is_merge,
@@ -259,16 +262,20 @@ static void make_header(struct store *store, uint32_t b, struct store_header *he
         .block_count = flash->block_count,
         .program_bytes = flash->program_bytes,
         .block = b,
+        .previous_block = b,
+        .bad_block = b,
         .erase_count = store->memory.blocks[b].erase_count,
         .sequence = store->block_sequence,
-        .oldest_sequence = store_oldest_sequence(store),
+        .oldest_sequence = store_oldest_sequence(store, flash->block_count),
         .next_seq = store->placed_seq + 1,
         .acked_seq = store->acked_seq,
         .suspect_seq = store->suspect_seq,
     };
     if (before < flash->block_count) {
         header->previous_sequence = store->memory.blocks[before].sequence;
-        header->previous_end = store->memory.blocks[before].used_bytes;
+        header->previous_block = before;
+        header->previous_end =
+            begins_merge ? store->cleaner.base_end : store->memory.blocks[before].used_bytes;
     }
     memcpy(header->id, store->id, STORE_ID_BYTES);
     memcpy(header->chain, store->head_chain, STORE_CHAIN_BYTES);
@@ -287,7 +294,8 @@ static enum status take_nonce(struct store *store, uint32_t b, uint32_t *nonce) 
 }
 
 /* A sequence number that failed is not given again: its header may have reached the flash. */
-static enum status erase_and_label(struct store *store, uint32_t b, struct store_header *header) {
+static enum status erase_and_label(struct store *store, uint32_t b, uint32_t failed,
+                                   struct store_header *header) {
     uint32_t nonce = 0;
     store->stats.erases += 1;
     store->memory.blocks[b].erase_count += 1;
@@ -301,6 +309,7 @@ static enum status erase_and_label(struct store *store, uint32_t b, struct store
     }
     make_header(store, b, header);
     header->nonce = nonce;
+    header->bad_block = name_bad(store, b, failed);
     store_put_header(store->memory.copy_buffer, header);
     return program(store, b * store->flash->block_bytes, STORE_HEADER_BYTES);
 }
@@ -308,10 +317,13 @@ static enum status erase_and_label(struct store *store, uint32_t b, struct store
 enum status store_open_block(struct store *store) {
     struct store_header header;
     enum status status = STATUS_WORN;
+    uint32_t failed = store->flash->block_count;
     uint32_t b = least_worn_free(store);
     while (b < store->flash->block_count &&
-           (status = erase_and_label(store, b, &header)) == STATUS_WORN) {
+           (status = erase_and_label(store, b, failed, &header)) == STATUS_WORN) {
         store->memory.blocks[b].state = STORE_BLOCK_BAD;
+        store->memory.blocks[b].is_worn = true;
+        failed = b;
         store->stats.bad_blocks += 1;
         store->free_count -= 1;
         b = least_worn_free(store);
@@ -349,4 +361,16 @@ void store_free_left_blocks(struct store *store) {
             store->leaving_count -= 1;
         }
     }
+}
+
+void store_release_held(struct store *store) {
+    for (uint32_t b = 0; b < store->flash->block_count && store->has_held; b++) {
+        store->memory.blocks[b].is_held = false;
+    }
+    store->has_held = false;
+}
+
+void store_let_go(struct store *store) {
+    store_release_held(store);
+    store->tail_block = store->flash->block_count;
 }

@@ -36,6 +36,16 @@ static uint32_t get_u32(const uint8_t *source) {
 
 /* ---- block headers ---- */
 
+/* Of another block: one more than its number, or 0 for none, which is told as the block's own. */
+static void put_number(uint8_t *at, const struct store_header *header, uint32_t number) {
+    store_put_le(at, number == header->block ? 0 : number + 1, 3);
+}
+
+static uint32_t get_number(const uint8_t *at, const struct store_header *header) {
+    uint32_t number = (uint32_t)store_get_le(at, 3);
+    return number == 0 ? header->block : number - 1;
+}
+
 void store_put_header(uint8_t target[STORE_HEADER_BYTES], const struct store_header *header) {
     memset(target, 0, STORE_HEADER_BYTES);
     memcpy(target, magic, 4);
@@ -50,7 +60,8 @@ void store_put_header(uint8_t target[STORE_HEADER_BYTES], const struct store_hea
     store_put_le(target + 44, header->erase_count, 4);
     store_put_le(target + 48, header->sequence, 8);
     store_put_le(target + 56, header->oldest_sequence, 8);
-    store_put_le(target + 64, header->previous_sequence, 8);
+    store_put_le(target + 64, header->previous_sequence, 4);
+    put_number(target + 69, header, header->previous_block);
     store_put_le(target + 72, header->previous_end, 4);
     store_put_le(target + 76, header->nonce, 4);
     store_put_le(target + 80, header->next_seq, 8);
@@ -59,14 +70,16 @@ void store_put_header(uint8_t target[STORE_HEADER_BYTES], const struct store_hea
     memcpy(target + 104, header->acked_chain, STORE_CHAIN_BYTES);
     store_put_le(target + 112, header->suspect_seq, 8);
     target[120] = header->is_merge;
+    put_number(target + 121, header, header->bad_block);
     uint32_t crc = crc32c(0, (struct bytes){target, STORE_SEALED_BYTES});
     store_put_le(target + STORE_SEALED_BYTES, crc, 4);
 }
 
-/* Sequences of blocks are kept in 4 bytes: more than any flash lives to use. */
+/* Sequences of blocks are kept in 4 bytes: more than any flash lives to use, and the last ones are
+ * left out, so that those which follow do not begin again from 0. */
 static bool is_plausible(const uint8_t *source, const struct store_header *header) {
     return (source[52] | source[60] | source[68]) == 0 && header->sequence > 0 &&
-           header->previous_sequence < header->sequence &&
+           header->sequence < 0xfff00000u && header->previous_sequence < header->sequence &&
            header->oldest_sequence <= header->sequence && header->next_seq > 0 &&
            header->next_seq <= STORE_SEQ_MAX && header->acked_seq < header->next_seq &&
            header->suspect_seq < header->next_seq;
@@ -100,6 +113,8 @@ enum status store_get_header(const uint8_t source[STORE_HEADER_BYTES],
         .acked_seq = store_get_le(source + 96, 8),
         .suspect_seq = store_get_le(source + 112, 8),
     };
+    found.previous_block = get_number(source + 69, &found);
+    found.bad_block = get_number(source + 121, &found);
     memcpy(found.id, source + 8, STORE_ID_BYTES);
     memcpy(found.chain, source + 88, STORE_CHAIN_BYTES);
     memcpy(found.acked_chain, source + 104, STORE_CHAIN_BYTES);

@@ -37,6 +37,7 @@ struct store_header {
     uint32_t sequence;
     uint32_t oldest_sequence;         /* of the oldest block in use, this one included */
     uint32_t previous_sequence;       /* of the block before it in the log; 0: it is the first */
+    uint32_t previous_block;          /* its number; the block itself: not told */
     uint32_t previous_end;            /* where that one's frames end */
     uint32_t nonce;                   /* CRC of what was in the block before: part of its salt */
     uint64_t next_seq;                /* of the first group record that may be in this block */
@@ -44,6 +45,7 @@ struct store_header {
     uint64_t acked_seq;
     uint8_t acked_chain[STORE_CHAIN_BYTES];
     uint64_t suspect_seq;
+    uint32_t bad_block; /* one that is not to be used again, in turn; the block itself: none */
 };
 
 void store_put_header(uint8_t target[STORE_HEADER_BYTES], const struct store_header *header);
@@ -184,11 +186,23 @@ must_check enum status store_find_part(const struct store *store, uint64_t seq, 
 struct store_slot *store_slot_of(struct store *store, struct store_key key);
 bool store_has_slot(const struct store *store, struct store_key key);
 uint32_t store_slot_count(const struct store *store);
+/* Of the slot `i`, counted over all kinds. */
+struct store_key store_key_at(const struct store *store, uint32_t i);
+/* As store_append(), with the place of the record before it in its chain. */
+uint64_t store_append_behind(struct store *store, struct store_key key, uint32_t previous,
+                             struct bytes body);
 /* The object's newest record is now at `where`; live bytes move with it. */
 void store_place_slot(struct store *store, struct store_slot *slot, uint32_t where, uint32_t bytes);
+/* What of a block is kept, about: newest records, and the part of its groups that upstream lacks.
+ */
+uint32_t store_kept_bytes(const struct store *store, const struct store_block *block);
 /* Records `seq` to `last` of a group stand in the block, in a frame of `bytes`. */
 void store_note_group(struct store *store, uint32_t block, uint64_t seq, uint64_t last,
                       uint32_t bytes);
+
+/* Where a record stands that stood at a place before the first write after the mount moved it:
+ * histories lead from one record to the one before. */
+uint32_t store_place_now(const struct store *store, uint32_t place);
 
 uint32_t store_padded(const struct store *store, uint32_t bytes);
 /* What frames of a block begin at multiples of; an older format has its own. */
@@ -204,8 +218,8 @@ uint32_t store_rest(const struct store *store);
 bool store_is_low(const struct store *store);
 /* Free blocks that may be erased now. */
 uint32_t store_count_erasable(const struct store *store);
-/* The oldest block in use. */
-uint32_t store_oldest_sequence(const struct store *store);
+/* The oldest block in use but one (block_count: none). */
+uint32_t store_oldest_sequence(const struct store *store, uint32_t except);
 /* Opens the least worn free block; one that fails is retired and the next one tried. FULL: none. */
 must_check enum status store_open_block(struct store *store);
 /* Programs finished frames out of the copy buffer, padded, and moves the write position. WORN: the
@@ -213,6 +227,10 @@ must_check enum status store_open_block(struct store *store);
 must_check enum status store_program_frames(struct store *store, uint32_t bytes);
 must_check enum status store_start_sync(struct store *store);
 void store_free_left_blocks(struct store *store);
+/* Blocks that are held may be erased. */
+void store_release_held(struct store *store);
+/* Something is durable behind what the mount found: that may now read as it likes. */
+void store_let_go(struct store *store);
 /* How many records, from `at` of the open group, one frame of at most `limit` bytes takes: where
  * the next one begins. */
 uint32_t store_cut_group(const struct store *store, uint32_t at, uint32_t limit);

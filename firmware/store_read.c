@@ -65,6 +65,22 @@ enum status store_read_at(struct store *store, uint32_t where, uint8_t *buffer, 
     return STATUS_OK;
 }
 
+/* What the mount has read as whole at the log's end, and what reads as damaged before it was
+ * written again, has cells between two states: the next mount decides again. */
+static enum status judge_damage(struct store *store, uint32_t where) {
+    const struct store_block *blocks = store->memory.blocks;
+    uint32_t b = where / store->flash->block_bytes;
+    uint32_t tail = store->tail_block;
+    if (tail == store->flash->block_count || (where & STORE_OPEN) != 0) {
+        return STATUS_CORRUPT;
+    }
+    bool is_in_tail = b == tail ? where % store->flash->block_bytes >= store->tail_offset
+                                : blocks[b].sequence > blocks[tail].sequence &&
+                                      blocks[b].sequence < store->mount_sequence;
+    store->has_failed = store->has_failed || is_in_tail;
+    return is_in_tail ? STATUS_IO : STATUS_CORRUPT;
+}
+
 enum status store_read(struct store *store, struct store_key key, uint8_t *buffer,
                        uint32_t capacity, struct store_record *record) {
     const struct store_slot *slot = store_slot(store, key);
@@ -77,7 +93,7 @@ enum status store_read(struct store *store, struct store_key key, uint8_t *buffe
     struct store_record found;
     enum status status = store_read_at(store, slot->where, buffer, capacity, &found);
     if (status != STATUS_OK) {
-        return status;
+        return status == STATUS_CORRUPT ? judge_damage(store, slot->where) : status;
     }
     if (found.key.kind != key.kind || found.key.index != key.index || found.body.size == 0) {
         return STATUS_CORRUPT;

@@ -26,6 +26,7 @@ struct hal_flash {
     uint32_t block_count;
     uint32_t program_bytes; /* program offset and size are multiples of this */
     bool verify;            /* read back what was programmed: the part may lose it silently */
+    bool reads_device;      /* what was synced is read past caches, where there are any */
 };
 
 must_check static inline enum status hal_flash_read(struct hal_flash *flash, uint32_t offset,

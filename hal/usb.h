@@ -64,12 +64,20 @@ struct hal_usb_transfer {
     struct hal_usb_transfer *next;
 };
 
-enum hal_usb_kind { HAL_USB_ATTACHED, HAL_USB_DETACHED, HAL_USB_TRANSFERRED };
+enum hal_usb_kind {
+    HAL_USB_ATTACHED,
+    HAL_USB_DETACHED,
+    HAL_USB_TRANSFERRED,
+    HAL_USB_RESET,
+    HAL_USB_SWITCHED
+};
 
 struct hal_usb_event {
     enum hal_usb_kind kind;
     const struct hal_usb_device *device; /* of ATTACHED and DETACHED */
     struct hal_usb_transfer *transfer;   /* of TRANSFERRED */
+    uint32_t id;                         /* of RESET and SWITCHED: a device, which may have left */
+    enum status status;                  /* of the same two: OK, UNPLUGGED, DENIED, IO */
 };
 
 struct hal_usb;
@@ -132,16 +140,18 @@ static inline void hal_usb_cancel(struct hal_usb *usb, struct hal_usb_transfer *
     }
 }
 
-/* Resets the port of a device that is open; what was in flight comes back. It may leave and come
- * again under another id. May take as long as the device does to answer: for recovery only. */
+/* Resets the port of a device, which is closed if it was open. It may leave and come again under
+ * another id. OK: done. AGAIN: it has begun, and a RESET event will say how it ended. UNPLUGGED,
+ * FULL: too many at once. NO_MEMORY, IO. */
 must_check static inline enum status hal_usb_reset(struct hal_usb *usb, uint32_t device) {
     check(usb->ops != NULL);
     return usb->ops->reset(usb, device);
 }
 
 /* Lets the system switch the power of a hub's port, where it can (Linux 6.0 and newer): then it
- * does not turn the port on again behind our back. NOT_FOUND: it cannot; ask the hub itself.
- * UNPLUGGED, DENIED, IO. May take as long as the hub does to answer. */
+ * does not turn the port on again behind our back. AGAIN: it has begun, and a SWITCHED event of
+ * that hub will say how it ended. NOT_FOUND: it cannot; ask the hub itself. UNPLUGGED, DENIED,
+ * FULL: too many at once. NO_MEMORY. */
 must_check static inline enum status hal_usb_switch_port(struct hal_usb *usb, uint32_t device,
                                                          uint8_t port, bool is_on) {
     check(usb->ops != NULL);

@@ -38,7 +38,7 @@ bool adb_connection_awaits(const struct adb_connection *connection, uint32_t str
     const struct adb_connection_stream *found =
         &connection->streams[stream % ADB_CONNECTION_STREAMS];
     return adb_connection_has(connection, stream) && !found->is_asked &&
-           (found->remote == 0 || found->is_sending);
+           (found->remote == 0 || !adb_flow_may_send(&found->flow, connection->window));
 }
 
 /* --- what the owner does --- */
@@ -69,6 +69,8 @@ static void send_connect(struct adb_connection *connection, const struct adb_ban
 void adb_connection_start(struct adb_connection *connection, const struct adb_banner *banner) {
     check(connection->role == ADB_CONNECTION_HOST);
     check(connection->phase == ADB_CONNECTION_OFFLINE);
+    connection->offers_delayed_ack = (banner->features & ADB_FEATURE_DELAYED_ACK) != 0;
+    check(!connection->offers_delayed_ack || connection->offered_window > 0);
     send_connect(connection, banner);
 }
 
@@ -124,6 +126,9 @@ enum status adb_connection_accept(struct adb_connection *connection,
                                   const struct adb_banner *banner) {
     enum status status = may_answer(connection, ADB_CONNECTION_DEVICE);
     if (status == STATUS_OK) {
+        bool is_offered = (banner->features & ADB_FEATURE_DELAYED_ACK) != 0;
+        check(!is_offered || connection->offered_window > 0);
+        connection->window = is_offered ? connection->window : 0;
         send_connect(connection, banner);
         connection->phase = ADB_CONNECTION_ONLINE;
     }
@@ -152,16 +157,31 @@ enum status adb_connection_open(struct adb_connection *connection, struct bytes 
     payload[service.size] = '\0';
     adb_output_send(&connection->output, (struct adb_message){.command = ADB_OPEN,
                                                               .arg0 = added->id,
+                                                              .arg1 = connection->window,
                                                               .payload_size = (uint32_t)size});
     *stream = added->id;
     return STATUS_OK;
+}
+
+/* With delayed_ack an OKAY names bytes, the first one all that we take. */
+static void send_okay(struct adb_connection *connection, const struct adb_connection_stream *stream,
+                      uint32_t granted) {
+    uint32_t size = connection->window > 0 ? ADB_CONNECTION_GRANT : 0;
+    uint8_t *payload = adb_output_payload(&connection->output, size);
+    for (uint32_t i = 0; i < size; i++) {
+        payload[i] = (uint8_t)(granted >> (8 * i));
+    }
+    adb_output_send(&connection->output, (struct adb_message){.command = ADB_OKAY,
+                                                              .arg0 = stream->id,
+                                                              .arg1 = stream->remote,
+                                                              .payload_size = size});
 }
 
 void adb_connection_accept_stream(struct adb_connection *connection, uint32_t stream) {
     struct adb_connection_stream *found = find(connection, stream);
     if (found != NULL && found->is_asked) {
         found->is_asked = false;
-        adb_output_send_words(&connection->output, ADB_OKAY, found->id, found->remote);
+        send_okay(connection, found, connection->window);
     }
 }
 
@@ -170,35 +190,72 @@ uint8_t *adb_connection_room(struct adb_connection *connection, uint32_t stream,
     struct adb_connection_stream *found = find(connection, stream);
     size_t used = ADB_CONNECTION_RESERVE + ADB_HEADER_SIZE;
     *capacity = 0;
-    if (found == NULL || found->remote == 0 || found->is_asked || found->is_sending ||
+    if (found == NULL || found->remote == 0 || found->is_asked ||
+        !adb_flow_may_send(&found->flow, connection->window) ||
         adb_output_room(&connection->output) < used + at_least) {
         return NULL;
     }
     size_t room = adb_output_room(&connection->output) - used;
-    *capacity = room < connection->payload_max ? room : connection->payload_max;
-    return *capacity < at_least || *capacity == 0
-               ? NULL
-               : adb_output_payload(&connection->output, *capacity);
+    size_t most = room < connection->payload_max ? room : connection->payload_max;
+    if (most < at_least || most == 0) {
+        return NULL;
+    }
+    *capacity = most;
+    return adb_output_payload(&connection->output, most);
 }
 
 void adb_connection_write_built(struct adb_connection *connection, uint32_t stream, size_t size) {
     struct adb_connection_stream *found = find(connection, stream);
     check(found != NULL);
-    check(!found->is_sending);
     check(size > 0);
     check(size <= connection->payload_max);
-    found->is_sending = true;
+    adb_flow_sent(&found->flow, connection->window, (uint32_t)size);
     adb_output_send(&connection->output, (struct adb_message){.command = ADB_WRTE,
                                                               .arg0 = found->id,
                                                               .arg1 = found->remote,
                                                               .payload_size = (uint32_t)size});
 }
 
-void adb_connection_acknowledge(struct adb_connection *connection, uint32_t stream) {
+/* A grant is no answer that must find room: the reserve is not for it. */
+static void grant(struct adb_connection *connection, struct adb_connection_stream *stream) {
+    uint32_t size = adb_flow_due(&stream->flow, connection->window);
+    size_t needed = ADB_CONNECTION_RESERVE + ADB_HEADER_SIZE + ADB_CONNECTION_GRANT;
+    if (size == 0 || stream->remote == 0 || stream->is_asked) {
+        return;
+    }
+    if (adb_output_room(&connection->output) < needed) {
+        connection->has_grants = true;
+        return;
+    }
+    send_okay(connection, stream, size);
+    adb_flow_granted(&stream->flow, size);
+}
+
+static void grant_all(struct adb_connection *connection) {
+    connection->has_grants = false;
+    for (size_t i = 0; i < ADB_CONNECTION_STREAMS; i++) {
+        if (connection->streams[i].id != 0) {
+            grant(connection, &connection->streams[i]);
+        }
+    }
+}
+
+static bool is_being_read(const struct adb_connection *connection, uint32_t stream) {
+    return connection->header_size == ADB_HEADER_SIZE && connection->message.command == ADB_WRTE &&
+           connection->message.arg1 == stream;
+}
+
+void adb_connection_acknowledge(struct adb_connection *connection, uint32_t stream, size_t left) {
     struct adb_connection_stream *found = find(connection, stream);
-    if (found != NULL && found->owes_okay) {
-        found->owes_okay = false;
-        adb_output_send_words(&connection->output, ADB_OKAY, found->id, found->remote);
+    if (found == NULL) {
+        return;
+    }
+    if (connection->window > 0) {
+        adb_flow_used(&found->flow, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
+        grant(connection, found);
+    } else if (found->flow.owes_okay && left == 0 && !is_being_read(connection, stream)) {
+        found->flow.owes_okay = false;
+        send_okay(connection, found, 0);
     }
 }
 
@@ -221,6 +278,9 @@ struct bytes adb_connection_output(const struct adb_connection *connection) {
 
 void adb_connection_sent(struct adb_connection *connection, size_t size) {
     adb_output_sent(&connection->output, size);
+    if (connection->has_grants) {
+        grant_all(connection);
+    }
 }
 
 /* --- what the peer does --- */
@@ -236,7 +296,7 @@ static enum status broken(struct adb_connection *connection, const char *reason)
 static bool is_kept(const struct adb_message *message) {
     return message->payload_size <= ADB_HANDSHAKE_MAX &&
            (message->command == ADB_CNXN || message->command == ADB_AUTH ||
-            message->command == ADB_OPEN);
+            message->command == ADB_OPEN || message->command == ADB_OKAY);
 }
 
 static struct bytes kept_text(const struct adb_connection *connection) {
@@ -245,6 +305,13 @@ static struct bytes kept_text(const struct adb_connection *connection) {
         text.size -= 1;
     }
     return text;
+}
+
+/* Nothing when the peer's banner does not name delayed_ack. */
+static uint32_t agreed_window(const struct adb_connection *connection) {
+    struct adb_banner banner;
+    adb_banner_read(kept_text(connection), &banner);
+    return (banner.features & ADB_FEATURE_DELAYED_ACK) != 0 ? connection->offered_window : 0;
 }
 
 /* Versions and payload sizes settle at the lower of both sides (AOSP update_version). */
@@ -259,6 +326,7 @@ static enum status on_connect(struct adb_connection *connection,
     connection->payload_max =
         message->arg1 < connection->offered_max ? message->arg1 : connection->offered_max;
     bool is_host = connection->role == ADB_CONNECTION_HOST;
+    connection->window = is_host && !connection->offers_delayed_ack ? 0 : agreed_window(connection);
     connection->phase = is_host ? ADB_CONNECTION_ONLINE : ADB_CONNECTION_AUTH;
     event->kind = is_host ? ADB_EVENT_ONLINE : ADB_EVENT_CONNECT;
     event->data = kept_text(connection);
@@ -284,14 +352,16 @@ static enum status on_auth(struct adb_connection *connection, struct adb_connect
     return STATUS_OK;
 }
 
-/* A window (arg1) would mean delayed_ack, which was not agreed. */
+/* arg1 is the peer's window, and there is one exactly when delayed_ack was agreed. */
 static void on_open(struct adb_connection *connection, struct adb_connection_event *event) {
     const struct adb_message *message = &connection->message;
     if (connection->phase != ADB_CONNECTION_ONLINE || message->arg0 == 0) {
         return;
     }
     bool is_taken = connection->role == ADB_CONNECTION_DEVICE || connection->takes_opens;
-    bool may = is_taken && message->arg1 == 0 && message->payload_size <= ADB_HANDSHAKE_MAX;
+    bool has_window = message->arg1 > 0 && message->arg1 <= INT32_MAX;
+    bool may = is_taken && has_window == (connection->window > 0) &&
+               (has_window || message->arg1 == 0) && message->payload_size <= ADB_HANDSHAKE_MAX;
     struct adb_connection_stream *stream = may ? add_stream(connection) : NULL;
     if (stream == NULL) {
         connection->refused_opens += 1;
@@ -299,34 +369,54 @@ static void on_open(struct adb_connection *connection, struct adb_connection_eve
         return;
     }
     stream->remote = message->arg0;
+    stream->flow.credit = (int32_t)message->arg1;
     stream->is_asked = true;
     event->kind = ADB_EVENT_OPEN;
     event->stream = stream->id;
     event->data = kept_text(connection);
 }
 
+static enum status acknowledged(struct adb_connection *connection,
+                                struct adb_connection_stream *stream, int32_t size,
+                                struct adb_connection_event *event) {
+    bool is_writable = false;
+    if (adb_flow_acknowledged(&stream->flow, connection->window, size, &is_writable) != STATUS_OK) {
+        return broken(connection, "acknowledges more bytes than there can be");
+    }
+    event->stream = is_writable ? stream->id : 0;
+    event->kind = is_writable ? ADB_EVENT_WRITABLE : ADB_EVENT_NONE;
+    return STATUS_OK;
+}
+
 /* An OKAY for a stream we have left: the peer may have opened it meanwhile and must hear. */
 static enum status on_okay(struct adb_connection *connection, struct adb_connection_event *event) {
     const struct adb_message *message = &connection->message;
-    if (message->payload_size > 0) {
-        return broken(connection, "acknowledges bytes although delayed_ack was not agreed");
+    if (message->payload_size != (connection->window > 0 ? ADB_CONNECTION_GRANT : 0)) {
+        return broken(connection, "acknowledges in another way than was agreed (delayed_ack)");
     }
+    const uint8_t *kept = connection->kept;
+    uint32_t size = connection->window > 0 ? (uint32_t)kept[0] | (uint32_t)kept[1] << 8 |
+                                                 (uint32_t)kept[2] << 16 | (uint32_t)kept[3] << 24
+                                           : 0;
     struct adb_connection_stream *stream = find(connection, message->arg1);
     if (message->arg0 == 0 || message->arg1 == 0) {
         return STATUS_OK;
     }
     if (stream == NULL) {
         adb_output_send_words(&connection->output, ADB_CLSE, message->arg1, message->arg0);
-    } else if (stream->remote == 0) {
-        stream->remote = message->arg0;
-        event->kind = ADB_EVENT_OPENED;
-        event->stream = stream->id;
-    } else if (stream->remote == message->arg0 && stream->is_sending) {
-        stream->is_sending = false;
-        event->kind = ADB_EVENT_WRITABLE;
-        event->stream = stream->id;
+        return STATUS_OK;
     }
-    return STATUS_OK;
+    bool is_first = stream->remote == 0;
+    if (!is_first && (stream->remote != message->arg0 || stream->is_asked)) {
+        return STATUS_OK;
+    }
+    stream->remote = message->arg0;
+    enum status status = acknowledged(connection, stream, (int32_t)size, event);
+    if (status == STATUS_OK && is_first) {
+        event->kind = ADB_EVENT_OPENED;
+        event->stream = message->arg1;
+    }
+    return status;
 }
 
 /* CLSE(0, id) is how an OPEN is refused. */
@@ -392,11 +482,9 @@ static enum status on_header(struct adb_connection *connection) {
     connection->payload_left = message->payload_size;
     connection->kept_size = 0;
     struct adb_connection_stream *stream = find(connection, write_target(connection));
-    if (stream != NULL && stream->owes_okay) {
+    if (stream != NULL &&
+        !adb_flow_received(&stream->flow, connection->window, message->payload_size)) {
         return broken(connection, "wrote again before its last write was acknowledged");
-    }
-    if (stream != NULL) {
-        stream->owes_okay = true;
     }
     return STATUS_OK;
 }
@@ -422,12 +510,13 @@ static void take_payload(struct adb_connection *connection, struct bytes *input,
                          struct adb_connection_event *event) {
     struct bytes part = take(input, connection->payload_left);
     connection->payload_left -= (uint32_t)part.size;
-    if (part.size > 0 && is_kept(&connection->message)) {
+    check(part.size > 0);
+    if (is_kept(&connection->message)) {
         memcpy(connection->kept + connection->kept_size, part.data, part.size);
         connection->kept_size += (uint32_t)part.size;
     }
     event->stream = write_target(connection);
-    if (event->stream != 0 && part.size > 0) {
+    if (event->stream != 0) {
         event->kind = ADB_EVENT_DATA;
         event->data = part;
     }

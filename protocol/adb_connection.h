@@ -5,21 +5,24 @@
  * adb_connection_output() shows. Payloads of WRTE pass through in pieces, so only the handshake
  * and OPEN are ever held; the agreed payload size costs no memory.
  *
- * Flow control (AOSP protocol.md, without delayed_ack): one WRTE in flight per stream; the next one
- * after its OKAY. Answers to the peer (OKAY, CLSE) always find room, because data may not use the
- * last ADB_CONNECTION_RESERVE bytes of the output; a peer that provokes more answers than it may
- * is not read from until it takes them (AGAIN).
+ * Flow control is that of adb_flow.h; delayed_ack is used when both banners name it. Answers to the
+ * peer (an OKAY to its OPEN or its WRTE, CLSE) always find room, because data may not use the last
+ * ADB_CONNECTION_RESERVE bytes of the output; a peer that provokes more answers than it may is not
+ * read from until it takes them (AGAIN). What delayed_ack grants waits for room like data.
  *
  * A device's OPEN towards a host is refused with CLSE, unless the host `takes_opens`: it then gets
  * ADB_EVENT_OPEN and judges the address itself (only what a reverse forward named is honest). */
 #ifndef PROTOCOL_ADB_CONNECTION_H
 #define PROTOCOL_ADB_CONNECTION_H
 
+#include "protocol/adb_flow.h"
 #include "protocol/adb_output.h"
 
 enum {
     ADB_CONNECTION_STREAMS = 80,
-    ADB_CONNECTION_CLOSING = ADB_CONNECTION_STREAMS * 2 * ADB_HEADER_SIZE, /* OKAY and CLSE */
+    ADB_CONNECTION_GRANT = 4, /* payload of an OKAY with delayed_ack */
+    /* OKAY and CLSE */
+    ADB_CONNECTION_CLOSING = ADB_CONNECTION_STREAMS * (2 * ADB_HEADER_SIZE + ADB_CONNECTION_GRANT),
     /* What one event provokes at most, beside an OKAY and a CLSE for every stream; a handshake's
      * answer is larger than one header, but then there is no stream. */
     ADB_CONNECTION_ANSWER = ADB_CONNECTION_CLOSING + ADB_HEADER_SIZE,
@@ -39,19 +42,23 @@ enum adb_connection_phase {
 struct adb_connection_stream {
     uint32_t id;     /* ours; 0: the slot is free */
     uint32_t remote; /* 0: our OPEN is not answered yet */
-    bool is_asked;   /* the peer's OPEN waits for our answer */
-    bool is_sending; /* our WRTE is not acknowledged yet */
-    bool owes_okay;  /* the peer's WRTE is not acknowledged yet */
+    struct adb_flow flow;
+    bool is_asked; /* the peer's OPEN waits for our answer */
 };
 
 struct adb_connection {
     enum adb_connection_role role;
     enum adb_connection_phase phase;
-    bool takes_opens;     /* host: set after init, to be told of OPENs */
-    const char *reason;   /* why it is BROKEN: a literal */
-    uint32_t offered_max; /* payload we take */
-    uint32_t payload_max; /* agreed; what the handshake may use until then */
+    bool takes_opens;        /* host: set after init, to be told of OPENs */
+    uint32_t offered_window; /* set after init: what delayed_ack may have on its way to us, under
+                              * 2 GiB; 0: a banner that names it is none of ours */
+    uint32_t window;         /* the same once it is agreed; 0: without delayed_ack */
+    bool offers_delayed_ack; /* our banner; a device's is judged when it accepts */
+    const char *reason;      /* why it is BROKEN: a literal */
+    uint32_t offered_max;    /* payload we take */
+    uint32_t payload_max;    /* agreed; what the handshake may use until then */
     struct adb_connection_stream streams[ADB_CONNECTION_STREAMS];
+    bool has_grants;            /* of streams, which wait for room */
     uint32_t id_count;          /* makes stream ids that are not used again soon */
     uint64_t refused_opens;     /* by a device towards us */
     struct adb_message message; /* the one being read */
@@ -72,9 +79,9 @@ enum adb_connection_event_kind {
     ADB_EVENT_PUBLIC_KEY, /* device: `data` is the text of a key to be accepted by the user */
     ADB_EVENT_OPEN,       /* `data` is the service; accept or close `stream` */
     ADB_EVENT_OPENED,     /* our OPEN was accepted; the stream may be written */
-    ADB_EVENT_WRITABLE,   /* our WRTE was acknowledged */
+    ADB_EVENT_WRITABLE,   /* the stream may be written again */
     ADB_EVENT_DATA,       /* a piece of a WRTE */
-    ADB_EVENT_DATA_END,   /* the WRTE is complete: acknowledge it when its bytes are used up */
+    ADB_EVENT_DATA_END,   /* the WRTE is complete; acknowledge it when its bytes are used up */
     ADB_EVENT_CLOSED      /* the peer closed the stream, or refused our OPEN; its id is dead */
 };
 
@@ -137,8 +144,10 @@ uint8_t *adb_connection_room(struct adb_connection *connection, uint32_t stream,
                              size_t *capacity);
 void adb_connection_write_built(struct adb_connection *connection, uint32_t stream, size_t size);
 
-/* The peer may send the next WRTE. Harmless when none is owed or the stream is gone. */
-void adb_connection_acknowledge(struct adb_connection *connection, uint32_t stream);
+/* Only the last `left` bytes of what came on this stream are still of use: what was used up is
+ * acknowledged, with delayed_ack byte by byte, without it once a WRTE is complete and nothing is
+ * left. May be called at any time; harmless when nothing is owed or the stream is gone. */
+void adb_connection_acknowledge(struct adb_connection *connection, uint32_t stream, size_t left);
 
 /* Ends a stream from our side, or refuses it. Its id is dead at once: no more events name it.
  * Harmless when it is gone already. */

@@ -36,6 +36,8 @@ static const struct shape requests[] = {
     {ADB_FILE_LIST_V2, 8, 4, ADB_FILE_PATH_MAX},
     {ADB_FILE_SEND, 8, 4, ADB_FILE_PATH_MAX},
     {ADB_FILE_RECV, 8, 4, ADB_FILE_PATH_MAX},
+    {ADB_FILE_SEND_V2, 8, 4, ADB_FILE_PATH_MAX},
+    {ADB_FILE_RECV_V2, 8, 4, ADB_FILE_PATH_MAX},
     {ADB_FILE_DATA, 8, 4, ADB_FILE_DATA_MAX},
     {ADB_FILE_DONE, 8, 0, 0},
     {ADB_FILE_QUIT, 8, 0, 0},
@@ -53,6 +55,9 @@ static const struct shape answers[] = {
     {ADB_FILE_FAIL, 8, 4, ADB_FILE_DATA_MAX},
 };
 
+static const struct shape send_settings = {ADB_FILE_SEND_V2, 12, 0, 0};
+static const struct shape recv_settings = {ADB_FILE_RECV_V2, 8, 0, 0};
+
 static const struct shape list_ends[] = {
     [1] = {ADB_FILE_DONE, ADB_FILE_ENTRY_SIZE, 16, 0},
     [2] = {ADB_FILE_DONE, ADB_FILE_ENTRY_V2_SIZE, 72, 0},
@@ -62,6 +67,11 @@ static const struct shape *find_shape(const struct adb_file_reader *reader, uint
     if (id == ADB_FILE_DONE && reader->list_version > 0) {
         check(reader->list_version < array_count(list_ends));
         return &list_ends[reader->list_version];
+    }
+    if (reader->awaited != 0) {
+        const struct shape *shape =
+            reader->awaited == ADB_FILE_SEND_V2 ? &send_settings : &recv_settings;
+        return id == shape->id ? shape : NULL;
     }
     bool is_answer = reader->side == ADB_FILE_ANSWERS;
     const struct shape *shapes = is_answer ? answers : requests;
@@ -130,8 +140,14 @@ enum status adb_file_next(struct adb_file_reader *reader, struct bytes *input,
     };
     input->data += size;
     input->size -= size;
+    piece->is_settings = reader->awaited != 0;
+    if (piece->is_settings) {
+        piece->flags = read_u32(reader->fixed + reader->fixed_size - 4);
+    }
     reader->is_inside = !piece->is_last;
     if (piece->is_last) {
+        bool has_settings = piece->id == ADB_FILE_SEND_V2 || piece->id == ADB_FILE_RECV_V2;
+        reader->awaited = has_settings && !piece->is_settings ? piece->id : 0;
         reader->fixed_size = 0;
     }
     return STATUS_OK;

@@ -18,6 +18,8 @@
 #define ADB_FILE_ENTRY_V2 0x32544e44u /* DNT2 */
 #define ADB_FILE_SEND 0x444e4553u
 #define ADB_FILE_RECV 0x56434552u
+#define ADB_FILE_SEND_V2 0x32444e53u /* a path; then a second message with mode and flags */
+#define ADB_FILE_RECV_V2 0x32564352u /* the same with flags */
 #define ADB_FILE_DATA 0x41544144u
 #define ADB_FILE_DONE 0x454e4f44u
 #define ADB_FILE_OKAY 0x59414b4fu
@@ -34,6 +36,12 @@ enum {
     ADB_FILE_DATA_MAX = 64 * 1024
 };
 
+/* Flags of SEND_V2 and RECV_V2: how content is packed, and whether it is to be kept. */
+#define ADB_FILE_BROTLI 1u
+#define ADB_FILE_LZ4 2u
+#define ADB_FILE_ZSTD 4u
+#define ADB_FILE_DRY_RUN 0x80000000u
+
 enum adb_file_side {
     ADB_FILE_REQUESTS, /* what a device reads */
     ADB_FILE_ANSWERS   /* what a host reads */
@@ -46,12 +54,16 @@ struct adb_file_reader {
     uint32_t fixed_size;
     uint32_t left; /* bytes of the variable part still to come */
     bool is_inside;
+    uint32_t awaited; /* SEND_V2 or RECV_V2: its path has come, its settings have not; else 0 */
 };
 
 /* A piece of one message. A message without variable part is one piece without data. */
 struct adb_file_piece {
     uint32_t id;
-    uint32_t value;     /* second word: a length, DONE's modification time, v1's mode, v2's error */
+    uint32_t value;     /* second word: a length, DONE's modification time, v1's mode, v2's error,
+                         * of settings SEND_V2's mode or RECV_V2's flags */
+    uint32_t flags;     /* of settings: ADB_FILE_BROTLI, ... */
+    bool is_settings;   /* the second message of SEND_V2 or RECV_V2 */
     bool is_first;      /* begins the message */
     bool is_last;       /* ends it */
     struct bytes fixed; /* the fixed part; valid until the next call */
@@ -69,7 +81,7 @@ struct adb_file_stat {
 void adb_file_begin(struct adb_file_reader *reader, enum adb_file_side side);
 
 /* Takes the next piece from the front of `input`, which moves past it. MORE: all of `input` was
- * taken and no piece came of it. MALFORMED: an id this side does not expect, or a variable part
+ * taken and no piece came of it. MALFORMED: an id this side does not expect now, or a variable part
  * above its limit (paths and names 1024, data and error texts 64 KiB); the stream is then of no
  * more use. */
 must_check enum status adb_file_next(struct adb_file_reader *reader, struct bytes *input,

@@ -160,6 +160,7 @@ static enum status read_transport(struct bytes text, struct adb_request *request
     return STATUS_OK;
 }
 
+/* What is none of these means any phone, as in AOSP. */
 static enum status read_tport(struct bytes text, struct adb_request *request) {
     struct adb_selector *selector = &request->selector;
     request->kind = ADB_REQUEST_TPORT;
@@ -170,8 +171,6 @@ static enum status read_tport(struct bytes text, struct adb_request *request) {
         selector->kind = ADB_SELECT_USB;
     } else if (text_is(text, bytes_of("local"))) {
         selector->kind = ADB_SELECT_LOCAL;
-    } else if (!text_is(text, bytes_of("any"))) {
-        request->kind = ADB_REQUEST_UNKNOWN;
     }
     return STATUS_OK;
 }

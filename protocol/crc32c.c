@@ -1,20 +1,24 @@
 #include "protocol/crc32c.h"
 
+/* Whether the processor computes it by itself; asking costs a VM exit. */
+static enum { NOT_ASKED, ABSENT, PRESENT } instruction;
+
+void crc32c_without_instruction(void) {
+    instruction = ABSENT;
+}
+
 #if defined(__x86_64__)
 
 #include <cpuid.h>
 #include <string.h>
 
-/* 1: SSE4.2 has the instruction, 2: it has not, 0: not asked yet (asking costs a VM exit). */
-static int crc32c_support;
-
 static bool has_instruction(void) {
-    if (crc32c_support == 0) {
+    if (instruction == NOT_ASKED) {
         unsigned a = 0, b = 0, c = 0, d = 0;
-        bool has = __get_cpuid(1, &a, &b, &c, &d) == 1 && (c & bit_SSE4_2) != 0;
-        crc32c_support = has ? 1 : 2;
+        (void)__get_cpuid(1, &a, &b, &c, &d); /* zeros when it cannot say */
+        instruction = (c & bit_SSE4_2) != 0 ? PRESENT : ABSENT;
     }
-    return crc32c_support == 1;
+    return instruction == PRESENT;
 }
 
 __attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t crc,

@@ -4,18 +4,6 @@
 
 enum { PORT_DIGITS = 3 };
 
-/* clang-format off */
-const struct hub_serial_dialect hub_serial_dialects[] = {
-    { "cambrionix-universal",
-      { "host manual", "mode o #", "mode s #", "state #", "crf" }, ">>", 115200, HUB_SERIAL_UNIVERSAL },
-    { "cambrionix-pdsync",
-      { "host manual", "mode o #", "mode c #", "state #", "crf" }, ">>", 115200, HUB_SERIAL_PDSYNC },
-    { "line",
-      { NULL, "off #", "on #", "get #", NULL }, NULL, 115200, HUB_SERIAL_WORD },
-    { NULL, { NULL, NULL, NULL, NULL, NULL }, NULL, 0, HUB_SERIAL_WORD },
-};
-/* clang-format on */
-
 static size_t length_of(const char *text) {
     size_t size = 0;
     while (text[size] != '\0') {
@@ -31,15 +19,6 @@ static bool starts_with(struct bytes text, const char *start) {
 
 static bool is_text(struct bytes text, const char *whole) {
     return text.size == length_of(whole) && starts_with(text, whole);
-}
-
-const struct hub_serial_dialect *hub_serial_dialect_named(struct bytes name) {
-    for (const struct hub_serial_dialect *row = hub_serial_dialects; row->name != NULL; row++) {
-        if (is_text(name, row->name)) {
-            return row;
-        }
-    }
-    return NULL;
 }
 
 void hub_serial_begin(struct hub_serial *serial, const struct hub_serial_dialect *dialect) {
@@ -157,7 +136,7 @@ static bool is_port(struct bytes field, uint8_t port) {
     return field.size > 0 && number == port;
 }
 
-/* One-letter flags with blanks between. False: something else. */
+/* One-letter flags with blanks between, and none around them. False: something else. */
 static bool read_flags(struct bytes field, bool *has_off, bool *has_restarted) {
     *has_off = false;
     *has_restarted = false;
@@ -168,7 +147,7 @@ static bool read_flags(struct bytes field, bool *has_off, bool *has_restarted) {
         *has_off = *has_off || field.data[i] == 'O';
         *has_restarted = *has_restarted || field.data[i] == 'R';
     }
-    return field.size > 0 && field.size % 2 == 1;
+    return field.size > 0;
 }
 
 static void take_row(struct hub_serial *serial, struct bytes line) {
@@ -202,7 +181,10 @@ static bool take_word(struct hub_serial *serial, struct bytes line) {
         serial->is_on = is_text(line, "on");
         return end(serial, HUB_SERIAL_READY, STATUS_OK);
     }
-    return !is_state && is_text(line, "ok") ? end(serial, HUB_SERIAL_READY, STATUS_OK) : false;
+    if (!is_state && is_text(line, "ok")) {
+        return end(serial, HUB_SERIAL_READY, STATUS_OK);
+    }
+    return false;
 }
 
 static bool take_line(struct hub_serial *serial, uint64_t now_ms) {

@@ -1,10 +1,10 @@
 /* hub_serial.h - talks to a hub controller over a serial line: bytes in, bytes out, no I/O.
  *
- * Dialects are rows of a table. Cambrionix' command line (manual of 2025-06): a command ends with
- * CR LF, the answer's lines with CR LF, and the whole with the prompt `>> `; the next command must
- * wait for it, or the hub may hang until its own power is cut. After `*FATAL ERROR` nothing may be
- * sent: left alone it restarts by itself. `line` is ours: `on N`, `off N`, `get N`, each answered
- * by one line: `ok`, `on`, `off`, or `error TEXT`.
+ * Dialects are rows of a table (boards/hub_dialects.h). Cambrionix' command line (manual of
+ * 2025-06): a command ends with CR LF, the answer's lines with CR LF, and the whole with the prompt
+ * `>> `; the next command must wait for it, or the hub may hang until its own power is cut. After
+ * `*FATAL ERROR` nothing may be sent: left alone it restarts by itself. `line` is ours: `on N`,
+ * `off N`, `get N`, each answered by one line: `ok`, `on`, `off`, or `error TEXT`.
  *
  * One command at a time, sent up to HUB_SERIAL_TRIES times. A line that carries garbage, parts of
  * lines, lines without end and answers to nothing are all survived: what was switched is believed
@@ -46,10 +46,6 @@ struct hub_serial_dialect {
     uint32_t baud;
     enum hub_serial_shape shape;
 };
-
-extern const struct hub_serial_dialect hub_serial_dialects[];
-/* NULL: no such dialect. */
-const struct hub_serial_dialect *hub_serial_dialect_named(struct bytes name);
 
 enum hub_serial_state { HUB_SERIAL_READY, HUB_SERIAL_ASKED, HUB_SERIAL_FATAL, HUB_SERIAL_UNKNOWN };
 

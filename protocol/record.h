@@ -16,8 +16,9 @@ enum {
     RECORD_PAYLOAD_MAX = 32768, /* bytes of raw JSON a caller gave, or of captured output */
     RECORD_DIGEST_BYTES = 16,
     RECORD_CHAIN_BYTES = 8,
-    RECORD_BOOTS_MAX = 8,  /* boots whose clock offset the hub remembers */
-    RECORD_FAILED_MAX = 2, /* failures on one phone in a row, counted up to here */
+    RECORD_BOOTS_MAX = 8,    /* boots whose clock offset the hub remembers */
+    RECORD_FAILED_MAX = 2,   /* failures on one phone in a row, counted up to here */
+    RECORD_NUMBER_BITS = 40, /* of a number of a process, phone or key, without its epoch */
 };
 
 /* What an object is. The number is on flash and on the wire: never reuse one. */
@@ -32,6 +33,8 @@ enum record_kind {
     RECORD_ANSWER,  /* path [command number]: what became of an upstream command */
     RECORD_KIND_COUNT
 };
+
+const char *record_kind_name(enum record_kind kind);
 
 /* What happened. EVENT(number, name): the name is the `type` that readers of events see. */
 #define RECORD_EVENTS(EVENT)                                                                       \
@@ -60,7 +63,11 @@ enum record_kind {
     EVENT(ATTEMPT_ENDED, "attempt_ended")                                                          \
     EVENT(STEP, "step")                                                                            \
     EVENT(COUNTERS, "counters")                                                                    \
-    EVENT(FIRST_DEVICE, "first_device")
+    EVENT(FIRST_DEVICE, "first_device")                                                            \
+    EVENT(GAVE_UP, "gave_up")                                                                      \
+    EVENT(ANSWERED, "answered")                                                                    \
+    EVENT(GRANTED, "granted")                                                                      \
+    EVENT(RECONCILED, "reconciled")
 
 enum record_event {
 #define EVENT(name, text) RECORD_##name##_EVENT,
@@ -110,10 +117,22 @@ struct record_header {
     uint64_t revision; /* dense per process from 1, over all its objects; per object elsewhere */
     uint8_t status;    /* row of SPEC.md section 3 (1..11) after this transition; 0: no process */
     struct record_time time;
+    struct bytes
+        time_bytes; /* for writing: `time` as record_put_time() has it; empty: not at hand */
 };
+
+enum { RECORD_TIME_BYTES = 45 }; /* of an encoded time, at most */
 
 enum record_routing { RECORD_DIRECT, RECORD_QUEUE, RECORD_GROUP, RECORD_ROUTING_COUNT };
 enum record_mode { RECORD_MANUAL, RECORD_UNATTENDED, RECORD_MODE_COUNT };
+
+/* Which item of upstream's a part runs (SPEC.md section 8). */
+struct record_origin {
+    uint32_t upstream_epoch;
+    uint64_t process; /* upstream's number, from 1; 0: the process is the hub's own */
+    uint32_t generation;
+    uint32_t item; /* number in that process, from 1 */
+};
 
 /* Raw JSON members hold the caller's text as it came, already validated; empty: absent. */
 struct record_request {
@@ -138,6 +157,7 @@ struct record_request {
     uint32_t item_count;    /* items of one generation */
     struct bytes phones;    /* of each item 8 bytes of its phone number, big-endian; or empty */
     struct bytes accounts;  /* of each item a line with its account; or empty */
+    struct record_origin origin;
 };
 
 enum record_process_flag {
@@ -249,6 +269,10 @@ struct record_item {
     struct bytes claim;              /* RECORD_DIGEST_BYTES of worker and claim_id, or empty */
     uint64_t actions_digest;         /* of the action list its actions_done count in; 0: none yet */
     uint64_t failed_phone;           /* phone number it failed on last; 0: none */
+    /* Of a part; zeros for the hub's own. */
+    uint32_t assignment;           /* upstream's; grows each time that it gives the item away */
+    uint64_t grant_ms;             /* how long the grant lasts */
+    struct record_time grant_from; /* when the poll left that the grant answered */
 };
 
 enum record_outcome {
@@ -308,6 +332,22 @@ struct record_boot {
     uint64_t offset_ms; /* wall clock minus monotonic clock; 0: never known */
 };
 
+/* What the hub gave up of the history that upstream lacks (SPEC.md section 8). */
+struct record_gap {
+    uint64_t first;                      /* sequence numbers; 0: no gap */
+    uint64_t last;                       /* the end of a group */
+    uint8_t chain[RECORD_CHAIN_BYTES];   /* there */
+    uint32_t dropped[RECORD_KIND_COUNT]; /* records in it that are not sent again, by kind */
+};
+
+/* The newest life of the store, when upstream has begun it after a fork (SPEC.md section 8). */
+struct record_life {
+    uint32_t epoch;       /* 0: the store is in its first life */
+    uint32_t first_epoch; /* that the store was made with: numbers of that life name no epoch */
+    uint64_t seq;         /* its log begins behind this record */
+    bool is_told; /* upstream has judged the whole inventory, and what it lacked was appended */
+};
+
 struct record_hub {
     struct bytes hub_id;
     struct bytes boot_id; /* 16 bytes the operating system gives each boot */
@@ -320,6 +360,9 @@ struct record_hub {
     uint64_t command; /* highest upstream command applied */
     uint32_t boot_count;
     struct record_boot boots[RECORD_BOOTS_MAX]; /* newest first */
+    struct record_gap gap;                      /* until upstream's cursor is known behind it */
+    uint32_t upstream_epoch;                    /* which `command` belongs to; 0: none seen yet */
+    struct record_life life;
 };
 
 struct record_key {
@@ -328,6 +371,35 @@ struct record_key {
     uint64_t process;         /* number of the evicted process */
     uint8_t status;           /* its last status row */
     struct record_time evicted;
+};
+
+/* What became of an upstream command. */
+#define RECORD_ANSWERS(ANSWER)                                                                     \
+    ANSWER(DONE, "done")                                                                           \
+    ANSWER(REFUSED_CAPABILITY, "refused_capability") /* none of that name here */                  \
+    ANSWER(CAPACITY_EXHAUSTED, "capacity_exhausted")                                               \
+    ANSWER(NO_PHONE, "no_phone") /* none with that id here */                                      \
+    ANSWER(ALREADY_TERMINAL, "already_terminal")                                                   \
+    ANSWER(UNKNOWN_PROCESS, "unknown_process")                                                     \
+    ANSWER(STALE_ASSIGNMENT, "stale_assignment")                                                   \
+    ANSWER(MALFORMED, "malformed")                                                                 \
+    ANSWER(UNKNOWN_KIND, "unknown_kind")                                                           \
+    ANSWER(ILLEGAL, "illegal")                                                                     \
+    ANSWER(DIFFERS, "differs") /* offered again with another request */
+
+enum record_answer_code {
+#define ANSWER(name, text) RECORD_ANSWER_##name,
+    RECORD_ANSWERS(ANSWER)
+#undef ANSWER
+        RECORD_ANSWER_CODE_COUNT
+};
+
+const char *record_answer_name(enum record_answer_code code);
+
+struct record_answer {
+    uint32_t upstream_epoch; /* which the command's number belongs to */
+    uint8_t code;            /* enum record_answer_code */
+    struct bytes text;       /* for a person; may be empty */
 };
 
 /* Writing: header first, then the image of its kind. */
@@ -339,6 +411,7 @@ void record_put_attempt(struct cbor_writer *writer, const struct record_attempt 
 void record_put_phone(struct cbor_writer *writer, const struct record_phone *image);
 void record_put_hub(struct cbor_writer *writer, const struct record_hub *image);
 void record_put_key(struct cbor_writer *writer, const struct record_key *image);
+void record_put_answer(struct cbor_writer *writer, const struct record_answer *image);
 
 /* Whether an image would be read again as it is written: its texts are UTF-8 and within their
  * limits, its numbers in their ranges. */
@@ -355,6 +428,11 @@ void record_get_attempt(struct cbor_reader *reader, struct record_attempt *image
 void record_get_phone(struct cbor_reader *reader, struct record_phone *image);
 void record_get_hub(struct cbor_reader *reader, struct record_hub *image);
 void record_get_key(struct cbor_reader *reader, struct record_key *image);
+void record_get_answer(struct cbor_reader *reader, struct record_answer *image);
+
+/* A gap inside a message: null for none. */
+void record_put_gap(struct cbor_writer *writer, const struct record_gap *gap);
+void record_get_gap(struct cbor_reader *reader, struct record_gap *gap);
 
 /* A moment inside a message: null for never. */
 void record_put_time(struct cbor_writer *writer, const struct record_time *time);

@@ -7,6 +7,13 @@
 #include <immintrin.h>
 #endif
 
+/* Whether the processor has the SHA extensions; asking costs a VM exit. */
+static enum { NOT_ASKED, ABSENT, PRESENT } instructions;
+
+void sha256_without_instructions(void) {
+    instructions = ABSENT;
+}
+
 static const uint32_t round_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -74,17 +81,15 @@ static void compress_in_c(uint32_t state[8], const uint8_t block[64]) {
 
 #if defined(__x86_64__)
 
-/* 1: the SHA extensions are there, 2: they are not, 0: not asked yet (asking costs a VM exit). */
-static int sha256_support;
-
 static bool has_instructions(void) {
-    if (sha256_support == 0) {
+    if (instructions == NOT_ASKED) {
         unsigned a = 0, b = 0, c = 0, d = 0, sse4 = 0;
-        bool has = __get_cpuid(1, &a, &b, &sse4, &d) == 1 && (sse4 & bit_SSE4_1) != 0 &&
-                   __get_cpuid_count(7, 0, &a, &b, &c, &d) == 1 && (b & bit_SHA) != 0;
-        sha256_support = has ? 1 : 2;
+        (void)__get_cpuid(1, &a, &b, &sse4, &d); /* zeros when it cannot say */
+        (void)__get_cpuid_count(7, 0, &a, &b, &c, &d);
+        uint32_t has = (sse4 / bit_SSE4_1) & (b / bit_SHA) & 1;
+        instructions = has != 0 ? PRESENT : ABSENT;
     }
-    return sha256_support == 1;
+    return instructions == PRESENT;
 }
 
 /* The instructions hold the state as two vectors, a b e f and c d g h, do two rounds each, and

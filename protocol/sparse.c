@@ -175,7 +175,7 @@ bool sparse_piece_add(const struct sparse_image *image, struct sparse_piece *pie
     uint32_t room = piece->limit - piece->bytes;
     uint32_t left = chunk->blocks - piece->to.skipped;
     uint32_t blocks = blocks_that_fit(image, chunk, piece->to.skipped, room);
-    if (left > 0 && blocks == 0) {
+    if (blocks == 0) {
         piece->is_full = true;
         return false;
     }

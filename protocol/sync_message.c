@@ -6,8 +6,14 @@
 
 enum {
     PUSH_FIELDS = 11, /* known ones, the groups as the last */
+    PUSH_LATER = 4,   /* behind the gap, of one step */
+    PUSH_LAST = 1,    /* behind them */
     REPLY_FIELDS = 8,
+    REPLY_LATER = 4, /* of one step */
     FIELDS_MAX = 64, /* with those of newer versions */
+    TAIL_BYTES = 96, /* behind the groups, without an inventory: at most */
+    HEAD_BYTES = SYNC_PUSH_HEAD_MAX - TAIL_BYTES,
+    GRANT_FIELDS = 4,
     COMMAND_FIELDS_MAX = 16,
 };
 
@@ -32,6 +38,20 @@ static uint32_t get_u32(struct cbor_reader *reader) {
 static void skip_items(struct cbor_reader *reader, uint64_t count) {
     for (uint64_t i = 0; i < count && !reader->failed; i++) {
         (void)cbor_skip(reader);
+    }
+}
+
+/* One item, whatever it is; empty: null. */
+static struct bytes get_item(struct cbor_reader *reader) {
+    struct bytes none = {0};
+    return cbor_get_null(reader) ? none : cbor_skip(reader);
+}
+
+static void put_item(struct cbor_writer *writer, struct bytes item) {
+    if (item.size == 0) {
+        cbor_put_null(writer);
+    } else {
+        cbor_put_raw(writer, item);
     }
 }
 
@@ -79,7 +99,7 @@ void sync_chain_next(const uint8_t previous[RECORD_CHAIN_BYTES], const struct sy
 void sync_writer_init(struct sync_writer *writer, uint8_t *buffer, size_t capacity) {
     check(capacity >= SYNC_PUSH_HEAD_MAX);
     *writer = (struct sync_writer){0};
-    cbor_writer_init(&writer->groups, buffer + SYNC_PUSH_HEAD_MAX, capacity - SYNC_PUSH_HEAD_MAX);
+    cbor_writer_init(&writer->groups, buffer + HEAD_BYTES, capacity - SYNC_PUSH_HEAD_MAX);
 }
 
 void sync_writer_group(struct sync_writer *writer, const uint8_t chain[RECORD_CHAIN_BYTES],
@@ -112,13 +132,14 @@ bool sync_writer_group_end(struct sync_writer *writer) {
 }
 
 struct bytes sync_writer_end(struct sync_writer *writer, const struct sync_push *push) {
-    uint8_t bytes[SYNC_PUSH_HEAD_MAX];
+    uint8_t bytes[HEAD_BYTES];
     struct cbor_writer head;
+    struct cbor_writer tail;
     check(writer->records_left == 0);
     check(push->now.boot > 0);
     check(push->first_seq > 0);
     cbor_writer_init(&head, bytes, sizeof bytes);
-    cbor_put_array(&head, PUSH_FIELDS);
+    cbor_put_array(&head, PUSH_FIELDS + 1 + PUSH_LATER + PUSH_LAST);
     cbor_put_uint(&head, SYNC_VERSION);
     cbor_put_bool(&head, push->is_hello);
     put_fixed(&head, push->store_id, SYNC_STORE_ID_BYTES);
@@ -135,14 +156,23 @@ struct bytes sync_writer_end(struct sync_writer *writer, const struct sync_push 
     check(!head.overflow);
     uint8_t *start = writer->groups.data - head.size;
     memcpy(start, bytes, head.size);
-    return (struct bytes){start, head.size + writer->size};
+    size_t left = writer->groups.capacity - writer->size;
+    cbor_writer_init(&tail, writer->groups.data + writer->size, left + TAIL_BYTES);
+    record_put_gap(&tail, &push->gap);
+    cbor_put_uint(&tail, push->wait_ms);
+    cbor_put_uint(&tail, push->upstream_epoch);
+    cbor_put_uint(&tail, push->idle);
+    put_item(&tail, push->inventory);
+    cbor_put_uint(&tail, push->reply_bytes_max);
+    check(!tail.overflow);
+    return (struct bytes){start, head.size + writer->size + tail.size};
 }
 
 /* ---- reading a push ---- */
 
 /* Reads one group's head and, when it is whole, its records. */
 static void get_group(struct cbor_reader *reader, struct sync_group *group) {
-    reader->failed = cbor_get_array(reader, 2) != 2 || reader->failed;
+    reader->failed = cbor_get_array(reader, 2) != 2; /* 0 once it has failed */
     get_fixed(reader, group->chain, RECORD_CHAIN_BYTES);
     group->record_count = (uint32_t)cbor_get_array(reader, SYNC_RECORDS_MAX);
     reader->failed = reader->failed || group->record_count == 0;
@@ -180,7 +210,7 @@ enum status sync_push_read(struct bytes message, struct sync_push *push) {
     get_fixed(&reader, read.store_id, SYNC_STORE_ID_BYTES);
     read.epoch = get_u32(&reader);
     record_get_time(&reader, &read.now);
-    reader.failed = cbor_get_array(&reader, 2) != 2 || reader.failed;
+    reader.failed = cbor_get_array(&reader, 2) != 2; /* 0 once it has failed */
     read.cursor = cbor_get_uint(&reader, SYNC_SEQ_MAX);
     get_fixed(&reader, read.chain, RECORD_CHAIN_BYTES);
     read.capacity = get_u32(&reader);
@@ -189,6 +219,22 @@ enum status sync_push_read(struct bytes message, struct sync_push *push) {
     read.first_seq = cbor_get_uint(&reader, SYNC_SEQ_MAX);
     reader.failed = reader.failed || read.epoch == 0 || read.now.boot == 0 || read.first_seq == 0;
     get_groups(&reader, &read);
+    if (newer > 0) {
+        record_get_gap(&reader, &read.gap);
+        reader.failed = reader.failed || read.gap.last > SYNC_SEQ_MAX;
+        newer -= 1;
+    }
+    if (newer >= PUSH_LATER) {
+        read.wait_ms = get_u32(&reader);
+        read.upstream_epoch = get_u32(&reader);
+        read.idle = get_u32(&reader);
+        read.inventory = get_item(&reader);
+        newer -= PUSH_LATER;
+        if (newer >= PUSH_LAST) {
+            read.reply_bytes_max = get_u32(&reader);
+            newer -= PUSH_LAST;
+        }
+    }
     skip_items(&reader, newer);
     if (!cbor_reader_done(&reader)) {
         return STATUS_MALFORMED;
@@ -229,7 +275,8 @@ void sync_reply_write(struct cbor_writer *writer, const struct sync_reply *reply
     check(reply->result < SYNC_RESULT_COUNT);
     check(reply->text.size <= SYNC_REPLY_TEXT_MAX);
     check(reply->command_count <= SYNC_COMMANDS_MAX);
-    cbor_put_array(writer, REPLY_FIELDS);
+    check(reply->grant_count <= SYNC_GRANTS_MAX);
+    cbor_put_array(writer, REPLY_FIELDS + REPLY_LATER);
     cbor_put_uint(writer, SYNC_VERSION);
     cbor_put_uint(writer, reply->result);
     cbor_put_text(writer, reply->text);
@@ -241,12 +288,16 @@ void sync_reply_write(struct cbor_writer *writer, const struct sync_reply *reply
     cbor_put_uint(writer, reply->retry_after_ms);
     cbor_put_array(writer, reply->command_count);
     cbor_put_raw(writer, reply->commands);
+    cbor_put_uint(writer, reply->upstream_epoch);
+    cbor_put_array(writer, reply->grant_count);
+    cbor_put_raw(writer, reply->grants);
+    cbor_put_uint(writer, reply->epoch);
+    put_item(writer, reply->verdicts);
 }
 
-void sync_command_write(struct cbor_writer *writer, const struct sync_command *command,
-                        uint32_t rest_count) {
-    check(rest_count <= COMMAND_FIELDS_MAX - 2);
-    cbor_put_array(writer, 2 + (uint64_t)rest_count);
+void sync_command_write(struct cbor_writer *writer, const struct sync_command *command) {
+    check(command->rest_count <= COMMAND_FIELDS_MAX - 2);
+    cbor_put_array(writer, 2 + (uint64_t)command->rest_count);
     cbor_put_uint(writer, command->number);
     cbor_put_uint(writer, command->kind);
     cbor_put_raw(writer, command->rest);
@@ -258,8 +309,34 @@ static void get_command(struct cbor_reader *reader, struct sync_command *command
     command->kind = get_u32(reader);
     reader->failed = reader->failed || count < 2 || command->number == 0;
     const uint8_t *start = reader->rest.data;
-    skip_items(reader, reader->failed ? 0 : count - 2);
+    command->rest_count = reader->failed ? 0 : (uint32_t)count - 2;
+    skip_items(reader, command->rest_count);
     command->rest = read_since(reader, start);
+}
+
+static void get_grant(struct cbor_reader *reader, struct sync_grant *grant) {
+    size_t count = cbor_get_array(reader, FIELDS_MAX);
+    grant->process = cbor_get_uint(reader, SYNC_SEQ_MAX);
+    grant->item = get_u32(reader);
+    grant->assignment = get_u32(reader);
+    grant->ttl_ms = get_u32(reader);
+    reader->failed = reader->failed || count < GRANT_FIELDS || grant->process == 0 ||
+                     grant->item == 0 || grant->assignment == 0;
+    skip_items(reader, reader->failed ? 0 : count - GRANT_FIELDS);
+}
+
+/* What a later step has appended. */
+static void get_reply_later(struct cbor_reader *reader, struct sync_reply *reply) {
+    reply->upstream_epoch = get_u32(reader);
+    reply->grant_count = (uint32_t)cbor_get_array(reader, SYNC_GRANTS_MAX);
+    const uint8_t *start = reader->rest.data;
+    for (uint32_t i = 0; i < reply->grant_count && !reader->failed; i++) {
+        struct sync_grant grant = {0};
+        get_grant(reader, &grant);
+    }
+    reply->grants = read_since(reader, start);
+    reply->epoch = get_u32(reader);
+    reply->verdicts = get_item(reader);
 }
 
 enum status sync_reply_read(struct bytes message, struct sync_reply *reply) {
@@ -273,7 +350,7 @@ enum status sync_reply_read(struct bytes message, struct sync_reply *reply) {
     }
     read.result = (uint8_t)cbor_get_uint(&reader, SYNC_RESULT_COUNT - 1);
     read.text = cbor_get_text(&reader, SYNC_REPLY_TEXT_MAX);
-    reader.failed = cbor_get_array(&reader, 2) != 2 || reader.failed;
+    reader.failed = cbor_get_array(&reader, 2) != 2; /* 0 once it has failed */
     read.cursor = cbor_get_uint(&reader, SYNC_SEQ_MAX);
     get_fixed(&reader, read.chain, RECORD_CHAIN_BYTES);
     read.server_ms = cbor_get_uint(&reader, SYNC_SEQ_MAX);
@@ -286,6 +363,10 @@ enum status sync_reply_read(struct bytes message, struct sync_reply *reply) {
         get_command(&reader, &command);
     }
     read.commands = read_since(&reader, start);
+    if (newer >= REPLY_LATER) {
+        get_reply_later(&reader, &read);
+        newer -= REPLY_LATER;
+    }
     skip_items(&reader, newer);
     if (!cbor_reader_done(&reader)) {
         return STATUS_MALFORMED;
@@ -294,14 +375,35 @@ enum status sync_reply_read(struct bytes message, struct sync_reply *reply) {
     return STATUS_OK;
 }
 
+/* Takes the next command, or grant, off the front of items that were all seen before. */
 bool sync_command_next(struct bytes *commands, struct sync_command *command) {
-    if (commands->size == 0) {
-        return false;
-    }
     struct cbor_reader reader;
     cbor_reader_init(&reader, *commands);
-    get_command(&reader, command);
+    if (commands->size > 0) {
+        get_command(&reader, command);
+    }
     check(!reader.failed);
+    bool is_one = commands->size > 0;
     *commands = reader.rest;
-    return true;
+    return is_one;
+}
+
+void sync_grant_write(struct cbor_writer *writer, const struct sync_grant *grant) {
+    cbor_put_array(writer, GRANT_FIELDS);
+    cbor_put_uint(writer, grant->process);
+    cbor_put_uint(writer, grant->item);
+    cbor_put_uint(writer, grant->assignment);
+    cbor_put_uint(writer, grant->ttl_ms);
+}
+
+bool sync_grant_next(struct bytes *grants, struct sync_grant *grant) {
+    struct cbor_reader reader;
+    cbor_reader_init(&reader, *grants);
+    if (grants->size > 0) {
+        get_grant(&reader, grant);
+    }
+    check(!reader.failed);
+    bool is_one = grants->size > 0;
+    *grants = reader.rest;
+    return is_one;
 }

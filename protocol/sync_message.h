@@ -16,11 +16,13 @@
 enum {
     SYNC_VERSION = 1,
     SYNC_STORE_ID_BYTES = 16,
-    SYNC_PUSH_HEAD_MAX = 160,      /* bytes of a push around its groups */
+    SYNC_PUSH_HEAD_MAX = 256,      /* bytes of a push around its groups */
     SYNC_PUSH_BYTES_MAX = 1 << 20, /* of a whole push, unless a reply says less */
     SYNC_GROUPS_MAX = 65535,       /* in a push */
     SYNC_RECORDS_MAX = 65535,      /* in a group */
     SYNC_COMMANDS_MAX = 256,       /* in a reply */
+    SYNC_GRANTS_MAX = 4096,        /* in a reply */
+    SYNC_REPLY_BYTES_MAX = 65536,  /* of a whole reply, unless a push says less */
     SYNC_REPLY_TEXT_MAX = 200,
 };
 
@@ -45,6 +47,17 @@ struct sync_push {
     uint32_t phones;                   /* it has, whatever their state */
     uint64_t command;                  /* highest upstream command applied */
     bool is_hello;                     /* first message of a connection */
+    struct record_gap gap;             /* given up: stands in front of the groups */
+
+    /* Of a later step: zeros where an older hub says nothing. */
+    uint32_t wait_ms; /* upstream may hold its answer so long while it has none; 0: at once */
+    uint32_t upstream_epoch; /* which `command` belongs to; 0: none seen yet */
+    uint32_t idle;           /* phones that are ready and that nobody wants now */
+    struct bytes inventory;  /* one whole item; empty: null */
+
+    /* Of a step after that. */
+    uint32_t reply_bytes_max; /* larger replies do not reach the hub; 0: SYNC_REPLY_BYTES_MAX. What
+                                 makes a command larger than that is not for this hub */
 
     /* Filled in by sync_push_read() only. */
     uint32_t group_count;
@@ -64,7 +77,7 @@ struct sync_push {
  *
  * A buffer of SYNC_PUSH_HEAD_MAX more than the store's frame_bytes has room for any one group. */
 struct sync_writer {
-    struct cbor_writer groups; /* behind the room for the head */
+    struct cbor_writer groups; /* between the room for the head and that for the gap */
     size_t size;               /* of the groups that are complete */
     uint32_t group_count;
     uint32_t records_left; /* that the group begun still owes */
@@ -78,8 +91,9 @@ void sync_writer_group(struct sync_writer *writer, const uint8_t chain[RECORD_CH
 void sync_writer_record(struct sync_writer *writer, struct bytes body);
 /* False: the group did not fit and is left out; the push is complete as it was before it. */
 must_check bool sync_writer_group_end(struct sync_writer *writer);
-/* Writes the head in front of the groups. The message is a view into the buffer and does not begin
- * at its front. The writer is done. */
+/* Writes the head in front of the groups, and what belongs behind them: an inventory must fit into
+ * the room that the groups have left. The message is a view into the buffer and does not begin at
+ * its front. The writer is done. */
 struct bytes sync_writer_end(struct sync_writer *writer, const struct sync_push *push);
 
 /* Reads and checks a whole push, groups included; what is inside the records is not looked at.
@@ -118,28 +132,49 @@ struct sync_reply {
     uint64_t server_ms;                /* wall clock of upstream */
     uint32_t push_bytes_max;           /* larger pushes are refused */
     uint32_t retry_after_ms;           /* no push before that; 0: at once */
-    uint32_t command_count;            /* always 0 in this version's upstream */
-    struct bytes commands;             /* that many items, for sync_command_next() */
+    uint32_t command_count;
+    struct bytes commands; /* that many items, for sync_command_next() */
+
+    /* Of a later step: zeros where an older upstream says nothing. */
+    uint32_t upstream_epoch; /* which the commands' numbers belong to; 0: it has none */
+    uint32_t grant_count;
+    struct bytes grants;   /* that many items, for sync_grant_next() */
+    uint32_t epoch;        /* with SYNC_FORK: of the store, that the hub is to take on; else 0 */
+    struct bytes verdicts; /* one whole item, on a page of the inventory; empty: null */
 };
 
-/* Appends the reply; overflow is the writer's to tell. `commands` are whole commands, encoded
- * before. */
+/* Appends the reply; overflow is the writer's to tell. `commands`, `grants` and `verdicts` are
+ * whole items, encoded before. */
 void sync_reply_write(struct cbor_writer *writer, const struct sync_reply *reply);
 
 /* MALFORMED, or FOREIGN: a version that is not ours. */
 must_check enum status sync_reply_read(struct bytes message, struct sync_reply *reply);
 
-/* One command: a number that grows per hub and upstream epoch, a kind, and what belongs to it. No
- * kinds are defined yet; a hub refuses the ones that it does not know. */
+/* ---- what stands in a reply: protocol/sync_command.h says what they mean ---- */
+
+/* One command: a number that grows by 1 per hub and upstream epoch, a kind, and what belongs to
+ * it. A hub refuses the kinds that it does not know. */
 struct sync_command {
     uint64_t number; /* from 1 */
-    uint32_t kind;
-    struct bytes rest; /* further items of the command, whole */
+    uint32_t kind;   /* enum sync_command_kind, or one of later versions */
+    uint32_t rest_count;
+    struct bytes rest; /* that many further items, whole */
 };
 
-void sync_command_write(struct cbor_writer *writer, const struct sync_command *command,
-                        uint32_t rest_count);
+void sync_command_write(struct cbor_writer *writer, const struct sync_command *command);
 /* Takes the next command off the front of `commands`. False: none is left. */
 bool sync_command_next(struct bytes *commands, struct sync_command *command);
+
+/* A grant that goes on. */
+struct sync_grant {
+    uint64_t process; /* numbers at upstream, from 1 */
+    uint32_t item;
+    uint32_t assignment;
+    uint32_t ttl_ms; /* from the sending of the poll that this answers */
+};
+
+void sync_grant_write(struct cbor_writer *writer, const struct sync_grant *grant);
+/* Takes the next one off the front of `grants`. False: none is left. */
+bool sync_grant_next(struct bytes *grants, struct sync_grant *grant);
 
 #endif

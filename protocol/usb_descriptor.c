@@ -195,6 +195,21 @@ enum status usb_find_interface(struct bytes configuration, struct usb_kind kind,
     return STATUS_OK;
 }
 
+unsigned usb_count_endpoints(struct bytes configuration) {
+    struct bytes rest = configuration;
+    uint32_t seen = 0; /* a bit for each number and direction */
+    unsigned count = 1;
+    while (rest.size >= HEAD_BYTES && rest.data[0] >= HEAD_BYTES && rest.data[0] <= rest.size) {
+        if (rest.data[1] == TYPE_ENDPOINT && rest.data[0] > 2) {
+            uint32_t bit = UINT32_C(1) << ((rest.data[2] & 0x0fu) + (rest.data[2] >> 7) * 16u);
+            count += (seen & bit) == 0 ? 1 : 0;
+            seen |= bit;
+        }
+        rest = (struct bytes){rest.data + rest.data[0], rest.size - rest.data[0]};
+    }
+    return count;
+}
+
 /* ---- strings ---- */
 
 static size_t put_utf8(uint32_t code, uint8_t target[4]) {

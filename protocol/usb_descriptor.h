@@ -61,6 +61,10 @@ must_check enum status usb_get_configuration(struct bytes descriptors, uint8_t v
 must_check enum status usb_find_interface(struct bytes configuration, struct usb_kind kind,
                                           struct usb_interface *interface, const char **reason);
 
+/* How many endpoints a host controller keeps for a device in this configuration: all that its
+ * interfaces have, and endpoint 0. Of what is wrong, as far as it is right. */
+unsigned usb_count_endpoints(struct bytes configuration);
+
 /* Turns a string descriptor into UTF-8, cut to fit, with a NUL. MALFORMED: an odd or wrong length,
  * or a lone surrogate. `capacity` is at least 1. */
 must_check enum status usb_get_string(struct bytes descriptor, char *text, size_t capacity);

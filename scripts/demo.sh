@@ -1,6 +1,6 @@
 #!/bin/bash
 # demo.sh - upstreamd, hubd and three emulated phones on loopback: a first request, followed to its
-# end on hub and upstream, then a kill -9 of the hub while it works. Stays up until Ctrl-C; with
+# end on hub and upstream, a kill -9 of the hub while it works, and a request to the upstream. Stays up until Ctrl-C; with
 # ONCE=1 it ends by itself, with exit status 0 only if all of it was seen.
 # Everything it makes is in one scratch directory, removed at the end; it ends what it started.
 set -uo pipefail
@@ -117,6 +117,8 @@ cert = $dir/certs/server.crt
 key = $dir/certs/server.key
 [store]
 sqlite = $dir/fleet.db
+[capabilities]
+dir = $dir/capabilities
 CONF
 cat >"$dir/hubd.ini" <<CONF
 [hub]
@@ -197,10 +199,17 @@ wait_until 20 "the upstream shows $second as completed" has_status on_up "$secon
 say "it was tried again, ended once, and the upstream knows:"
 on_up ps
 
+# ---- through the upstream ----
+
+say "a request of the fleet, to the upstream: hubctl --url $up_url run maintenance --queue"
+on_up run maintenance --queue --request-id demo-3 || die "the fleet's request did not complete"
+say "the hub ran it as its part: hubctl ps"
+on_hub ps | grep '^up-1-' || die "the hub does not show its part of the fleet's request"
+
 # ---- staying up ----
 
 if [[ ${ONCE:-} == 1 ]]; then
-    say "done: both requests completed on the hub and on the upstream"
+    say "done: all requests completed on the hub and on the upstream"
     exit 0
 fi
 cat <<TEXT
@@ -213,6 +222,7 @@ The hub answers on $hub_url, the upstream on $up_url. In another terminal:
   build/bin/hubctl run maintenance --group SIM001,SIM002,SIM003
   build/bin/hubctl logs $second
   build/bin/hubctl --url $up_url hubs
+  build/bin/hubctl --url $up_url run maintenance --queue
   curl -H "Authorization: Bearer $token" $hub_url/processes/$first
 
 Logs are in $dir. Ctrl-C ends everything.

@@ -418,10 +418,6 @@ bool bubblewrap_is_made(struct bubblewrap *wrap, uint32_t slot) {
     return entry->is_made && entry->first != 0;
 }
 
-uid_t bubblewrap_user(const struct bubblewrap *wrap, uint32_t slot) {
-    return user_of(wrap, slot);
-}
-
 /* ---- opening and closing ---- */
 
 static void pause_for(int fd) {

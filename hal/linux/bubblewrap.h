@@ -81,7 +81,5 @@ int bubblewrap_handle(const struct bubblewrap *wrap, uint32_t slot);
 int bubblewrap_made_handle(const struct bubblewrap *wrap, uint32_t slot);
 /* Whether it is made: isolated, and the program held. */
 bool bubblewrap_is_made(struct bubblewrap *wrap, uint32_t slot);
-/* The user that a slot's programs are; 0: hubd's own. */
-uid_t bubblewrap_user(const struct bubblewrap *wrap, uint32_t slot);
 
 #endif

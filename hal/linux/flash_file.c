@@ -42,10 +42,23 @@ static enum status write_all(int file, off_t offset, const void *source, size_t 
 
 /* ---- operations ---- */
 
+/* After a sync that failed the kernel calls pages clean that are not on the disk: without them,
+ * whoever reads next reads the disk. (Dirty pages stay; so does what another program has mapped.)
+ */
+static void forget_cache(const struct flash_file *flash, uint32_t offset, uint32_t size) {
+    off_t first = offset - offset % FLASH_FILE_PROGRAM_BYTES;
+    (void)posix_fadvise(flash->file, first, (off_t)size + FLASH_FILE_PROGRAM_BYTES,
+                        POSIX_FADV_DONTNEED);
+}
+
 /* Before the first write comes a start, which reads everything; after it, mostly what was written
  * last is read back, to be answered with. */
 static enum status file_read(struct hal_flash *base, uint32_t offset, void *target, uint32_t size) {
     struct flash_file *flash = flash_file(base);
+    if (base->reads_device) {
+        forget_cache(flash, offset, size);
+        return read_ahead_all(flash->file, offset, target, size);
+    }
     if (!flash->has_written) {
         return read_ahead(&flash->ahead, flash->file, offset, target, size);
     }
@@ -100,12 +113,8 @@ static enum status file_sync_start(struct hal_flash *base) {
 }
 
 /* The kernel writes the eventfd after it has filled in the result, so it is asked first. */
-static enum status file_sync_poll(struct hal_flash *base) {
-    struct flash_file *flash = flash_file(base);
+static enum status end_sync(struct flash_file *flash) {
     uint64_t count = 0;
-    if (!flash->is_syncing) {
-        return STATUS_AGAIN;
-    }
     if (read(flash->event, &count, sizeof count) != (ssize_t)sizeof count) {
         return errno == EAGAIN || errno == EINTR ? STATUS_AGAIN : STATUS_IO;
     }
@@ -124,6 +133,17 @@ static enum status file_sync_poll(struct hal_flash *base) {
     return event.res == 0 ? STATUS_OK : STATUS_IO;
 }
 
+static enum status file_sync_poll(struct hal_flash *base) {
+    struct flash_file *flash = flash_file(base);
+    enum status status = flash->is_syncing ? end_sync(flash) : STATUS_AGAIN;
+    if (status != STATUS_OK && status != STATUS_AGAIN) {
+        int error = errno;
+        forget_cache(flash, 0, base->block_bytes * base->block_count);
+        errno = error;
+    }
+    return status;
+}
+
 static const struct hal_flash_ops file_ops = {
     .read = file_read,
     .program = file_program,
@@ -134,7 +154,13 @@ static const struct hal_flash_ops file_ops = {
 
 enum status flash_file_sync_wait(struct flash_file *flash) {
     check(!flash->is_syncing);
-    return fdatasync(flash->file) == 0 ? STATUS_OK : STATUS_IO;
+    int result = fdatasync(flash->file);
+    int error = errno;
+    if (result != 0) {
+        forget_cache(flash, 0, flash->base.block_bytes * flash->base.block_count);
+    }
+    errno = error;
+    return result == 0 ? STATUS_OK : STATUS_IO;
 }
 
 /* ---- opening ---- */

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 128 };
+enum { LISTEN_BACKLOG = 1024 };
 
 static enum status parse_port(const char *text, uint16_t *port) {
     if (text[0] < '0' || text[0] > '9' || strlen(text) > 5) {
@@ -223,6 +223,15 @@ static void stream_begin(struct hal_stream *stream, int handle, bool is_tcp) {
         check(setsockopt(handle, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0);
     }
     *stream = (struct hal_stream){.ops = &stream_ops, .handle = handle};
+}
+
+void tcp_limit_silence(struct hal_stream *stream, uint32_t ms) {
+    const int on = 1;
+    const int seconds = ms / 1000 == 0 ? 1 : (int)(ms / 1000);
+    (void)setsockopt(stream->handle, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(stream->handle, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    (void)setsockopt(stream->handle, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+    (void)setsockopt(stream->handle, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
 void tcp_adopt(struct hal_stream *stream, int handle) {

@@ -48,6 +48,10 @@ void tcp_local_address(int listener, struct tcp_address *address);
 /* Takes one waiting connection. AGAIN: none waits. FULL: no file descriptor is left. */
 must_check enum status tcp_accept(int listener, struct hal_stream *stream);
 
+/* A peer that acknowledges nothing of what was sent for so long is gone: the stream then ends with
+ * TIMEOUT. While nothing is under way, the peer is asked every `ms`. Nothing on a Unix socket. */
+void tcp_limit_silence(struct hal_stream *stream, uint32_t ms);
+
 /* Makes a stream of a connected (or connecting) socket, nonblocking and close-on-exec. */
 void tcp_adopt(struct hal_stream *stream, int handle);
 

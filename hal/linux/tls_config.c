@@ -10,7 +10,6 @@
 #include <mbedtls/oid.h>
 #include <mbedtls/pem.h>
 #include <mbedtls/platform_util.h>
-#include <mbedtls/sha512.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,18 +26,6 @@ static const int suites[] = {
     MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
     MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
     0,
-};
-
-static const mbedtls_ecp_group_id curves[] = {
-    MBEDTLS_ECP_DP_SECP256R1, MBEDTLS_ECP_DP_CURVE25519, MBEDTLS_ECP_DP_SECP384R1,
-    MBEDTLS_ECP_DP_SECP521R1, MBEDTLS_ECP_DP_NONE,
-};
-
-static const int hashes[] = {
-    MBEDTLS_MD_SHA256,
-    MBEDTLS_MD_SHA384,
-    MBEDTLS_MD_SHA512,
-    MBEDTLS_MD_NONE,
 };
 
 static int fill_random(void *context, unsigned char *target, size_t size) {
@@ -106,14 +93,14 @@ static enum status load_own(struct tls_config *config, const struct tls_settings
     if (code != 0) {
         return refuse_file(config, "certificate", settings->cert_path, code);
     }
-    code = mbedtls_pk_parse_keyfile(&config->key, settings->key_path, NULL);
+    code = MBEDTLS_COMPAT_PARSE_KEY_FILE(&config->key, settings->key_path, fill_random);
     if (code != 0) {
         return refuse_file(config, "key", settings->key_path, code);
     }
     struct stat stat_of_key;
     config->key_is_exposed =
         stat(settings->key_path, &stat_of_key) == 0 && (stat_of_key.st_mode & S_IROTH) != 0;
-    code = mbedtls_pk_check_pair(&config->own.pk, &config->key);
+    code = MBEDTLS_COMPAT_CHECK_PAIR(&config->own.pk, &config->key, fill_random);
     if (code != 0 && !ran_out(config, code)) {
         return refuse(config, STATUS_MALFORMED, "key", settings->key_path,
                       "does not belong to the certificate");
@@ -165,12 +152,12 @@ static void derive_ticket_key(const struct tls_config *config, const uint8_t *se
                               uint8_t digest[64]) {
     mbedtls_sha512_context sha;
     mbedtls_sha512_init(&sha);
-    check(mbedtls_sha512_starts_ret(&sha, 0) == 0);
-    check(mbedtls_sha512_update_ret(&sha, secret, size) == 0);
+    check(MBEDTLS_COMPAT_SHA512(starts)(&sha, 0) == 0);
+    check(MBEDTLS_COMPAT_SHA512(update)(&sha, secret, size) == 0);
     for (const mbedtls_x509_crt *ca = &config->ca; ca != NULL && ca->raw.p != NULL; ca = ca->next) {
-        check(mbedtls_sha512_update_ret(&sha, ca->raw.p, ca->raw.len) == 0);
+        check(MBEDTLS_COMPAT_SHA512(update)(&sha, ca->raw.p, ca->raw.len) == 0);
     }
-    check(mbedtls_sha512_finish_ret(&sha, digest) == 0);
+    check(MBEDTLS_COMPAT_SHA512(finish)(&sha, digest) == 0);
     mbedtls_sha512_free(&sha);
 }
 
@@ -216,13 +203,9 @@ static enum status set_up(struct tls_config *config, const struct tls_settings *
     if (code != 0) {
         return refuse_file(config, "TLS", "defaults", code);
     }
-    mbedtls_ssl_conf_min_version(&config->ssl, MBEDTLS_SSL_MAJOR_VERSION_3,
-                                 MBEDTLS_SSL_MINOR_VERSION_3);
-    mbedtls_ssl_conf_max_version(&config->ssl, MBEDTLS_SSL_MAJOR_VERSION_3,
-                                 MBEDTLS_SSL_MINOR_VERSION_3);
+    mbedtls_compat_only_tls_1_2(&config->ssl);
     mbedtls_ssl_conf_ciphersuites(&config->ssl, suites);
-    mbedtls_ssl_conf_curves(&config->ssl, curves);
-    mbedtls_ssl_conf_sig_hashes(&config->ssl, hashes);
+    mbedtls_compat_algorithms(&config->ssl);
     mbedtls_ssl_conf_renegotiation(&config->ssl, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
     mbedtls_ssl_conf_rng(&config->ssl, fill_random, NULL);
     mbedtls_ssl_conf_authmode(&config->ssl, MBEDTLS_SSL_VERIFY_NONE);
@@ -248,8 +231,11 @@ enum status tls_config_open(struct tls_config *config, const struct tls_settings
     static uint32_t last_serial;
     check(!config->is_open);
     check((settings->cert_path == NULL) == (settings->key_path == NULL));
-    check(settings->role == TLS_CLIENT ? settings->ca_path != NULL : settings->cert_path != NULL);
+    check(settings->role == TLS_CLIENT || settings->cert_path != NULL);
     memset(config, 0, sizeof(*config));
+    config->accepts = settings->accepts;
+    config->owner = settings->owner;
+    config->clock = settings->clock;
     config->arena_failures = arena_stats().failures;
     mbedtls_ssl_config_init(&config->ssl);
     mbedtls_x509_crt_init(&config->ca);
@@ -353,4 +339,15 @@ void tls_config_common_name(const mbedtls_x509_crt *certificate, char name[TLS_N
     }
     memcpy(name, found->val.p, found->val.len);
     name[found->val.len] = '\0';
+}
+
+/* Days since 1970 of the first of March of year 0 of an era of 400 years that begin in March. */
+uint64_t tls_config_seconds(const mbedtls_x509_time *time) {
+    int64_t year = time->mon > 2 ? time->year : time->year - 1;
+    int64_t month = time->mon > 2 ? time->mon - 3 : time->mon + 9;
+    int64_t of_year = (153 * month + 2) / 5 + time->day - 1;
+    int64_t days = year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719468;
+    int64_t minutes = (days * 24 + time->hour) * 60 + time->min;
+    int64_t seconds = minutes * 60 + time->sec;
+    return seconds > 0 ? (uint64_t)seconds : 0;
 }

@@ -6,12 +6,7 @@
 #ifndef HAL_LINUX_TLS_CONFIG_H
 #define HAL_LINUX_TLS_CONFIG_H
 
-#include "hal/base.h"
-
-#include <mbedtls/pk.h>
-#include <mbedtls/ssl.h>
-#include <mbedtls/ssl_ticket.h>
-#include <mbedtls/x509_crt.h>
+#include "hal/linux/mbedtls_compat.h"
 
 enum tls_role { TLS_CLIENT, TLS_SERVER };
 
@@ -21,14 +16,34 @@ enum {
     TLS_TICKET_LIFETIME_SECONDS = 86400,
 };
 
+/* A peer whose certificate is good, as tls_settings.accepts is asked about it. */
+struct tls_peer {
+    const char *name; /* the common name */
+    uint64_t from_s;  /* the certificate is valid since then, in seconds since 1970 */
+};
+
+/* For a client on a host whose clock may never have been set: it is later than `floor_s`, so a
+ * system clock below that does not count. Dates are then judged by the time that was told; before
+ * that a certificate only must not have expired at the floor, and tls_stream.is_time_unset says so.
+ */
+struct tls_clock {
+    uint64_t floor_s;   /* since 1970 */
+    uint64_t offset_ms; /* the told wall clock minus CLOCK_BOOTTIME; 0: not told */
+};
+
 struct tls_settings {
     enum tls_role role;
-    const char
-        *ca_path; /* PEM, one or more. Client: needed. Server: NULL asks for no certificate */
+    /* PEM, one or more. NULL: no peer's certificate is asked for, or looked at: a client then
+     * trusts whom it must judge by other means. */
+    const char *ca_path;
     const char *cert_path; /* PEM, own certificate first, then its chain. Client: NULL shows none */
     const char *key_path;  /* PEM, not encrypted; NULL exactly when cert_path is */
     const char *ticket_key_path; /* server: 32..1024 secret bytes that processes share; NULL: random
                                     keys, so tickets end with this config */
+    /* Asked at the end of every handshake, also of a short one. False: revoked. NULL: all. */
+    bool (*accepts)(void *owner, const struct tls_peer *peer);
+    void *owner;
+    const struct tls_clock *clock; /* client: NULL trusts the system's clock */
 };
 
 struct tls_config {
@@ -40,6 +55,9 @@ struct tls_config {
     bool has_shared_ticket_key;
     bool requires_peer;  /* the peer must show a certificate of our CA */
     bool key_is_exposed; /* the key file is readable by everybody: worth a warning */
+    bool (*accepts)(void *owner, const struct tls_peer *peer);
+    void *owner;
+    const struct tls_clock *clock;
     bool is_open;
     bool is_retired;              /* closes itself with its last stream */
     uint32_t users;               /* open streams */
@@ -82,6 +100,8 @@ void tls_config_release(struct tls_config *config);
 
 /* The certificate's common name; empty if there is none, several, or it is not printable ASCII. */
 void tls_config_common_name(const mbedtls_x509_crt *certificate, char name[TLS_NAME_SIZE]);
+
+uint64_t tls_config_seconds(const mbedtls_x509_time *time); /* since 1970 */
 
 /* Whether mbed TLS's error code says that an allocation failed. The other sign is the arena's
  * failure counter: in a chain verification exhaustion looks like a bad certificate. */

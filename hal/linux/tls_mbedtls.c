@@ -7,6 +7,7 @@
 #include <mbedtls/net_sockets.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static struct tls_stream *tls_of(struct hal_stream *stream) {
     return (struct tls_stream *)(void *)stream;
@@ -17,6 +18,7 @@ static int receive_some(void *context, unsigned char *target, size_t size) {
     size_t count = 0;
     enum status status = hal_stream_read(&tls->socket, target, size, &count);
     if (status == STATUS_OK) {
+        tls->was_heard = true;
         return (int)count;
     }
     if (status == STATUS_AGAIN && tls->socket_failure == STATUS_OK) {
@@ -54,11 +56,40 @@ static bool has_address(const mbedtls_x509_crt *certificate, const uint8_t *addr
     return false;
 }
 
+static bool is_clock_set(const struct tls_clock *clock) {
+    return clock == NULL || (uint64_t)time(NULL) >= clock->floor_s;
+}
+
+/* Judges a certificate's dates anew where the system's clock is not set. */
+static void judge_dates(struct tls_stream *tls, const mbedtls_x509_crt *certificate,
+                        uint32_t *flags) {
+    const struct tls_clock *clock = tls->config->clock;
+    if (is_clock_set(clock)) {
+        return;
+    }
+    struct timespec boot;
+    check(clock_gettime(CLOCK_BOOTTIME, &boot) == 0);
+    bool is_told = clock->offset_ms != 0;
+    uint64_t now_s = is_told ? (uint64_t)boot.tv_sec + clock->offset_ms / 1000 : clock->floor_s;
+    *flags &= ~(uint32_t)(MBEDTLS_X509_BADCERT_FUTURE | MBEDTLS_X509_BADCERT_EXPIRED);
+    if (tls_config_seconds(&certificate->valid_to) < now_s) {
+        *flags |= MBEDTLS_X509_BADCERT_EXPIRED;
+    }
+    if (is_told && tls_config_seconds(&certificate->valid_from) > now_s) {
+        *flags |= MBEDTLS_X509_BADCERT_FUTURE;
+    }
+    tls->is_time_unset = !is_told;
+}
+
 /* mbed TLS calls it for each certificate of the chain; depth 0 is the peer's own. */
-static int verify_address(void *context, mbedtls_x509_crt *certificate, int depth,
-                          uint32_t *flags) {
-    const struct tls_stream *tls = context;
-    if (depth == 0 && !has_address(certificate, tls->address, tls->address_size)) {
+static int verify_peer(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags) {
+    struct tls_stream *tls = context;
+    if (depth == 0) {
+        tls_config_common_name(certificate, tls->shown_name);
+    }
+    judge_dates(tls, certificate, flags);
+    if (tls->address_size > 0 && depth == 0 &&
+        !has_address(certificate, tls->address, tls->address_size)) {
         *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
     }
     return 0;
@@ -114,7 +145,9 @@ static enum status untrusted(struct tls_stream *tls, uint32_t flags) {
     for (char *newline = strchr(text, '\n'); newline != NULL; newline = strchr(newline, '\n')) {
         *newline = ' ';
     }
-    snprintf(tls->reason, sizeof(tls->reason), "the peer's certificate: %s", text);
+    tls->faults = flags == UINT32_MAX ? 0 : flags; /* it could not be judged to its end */
+    snprintf(tls->reason, sizeof(tls->reason), "the peer's certificate%s%s: %s",
+             tls->shown_name[0] == '\0' ? "" : " of ", tls->shown_name, text);
     return STATUS_UNTRUSTED;
 }
 
@@ -133,8 +166,8 @@ static enum status ended_by_socket(struct tls_stream *tls) {
 static bool is_about_certificate(int code) {
     int high = -(-code & 0x7F80);
     return code == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED ||
-           code == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE ||
-           high == MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE || (high <= -0x2080 && high >= -0x3000);
+           code == MBEDTLS_COMPAT_NO_CLIENT_CERTIFICATE || high == MBEDTLS_COMPAT_BAD_CERTIFICATE ||
+           (high <= -0x2080 && high >= -0x3000);
 }
 
 /* Turns mbed TLS's code into a status and a reason. */
@@ -150,7 +183,7 @@ static enum status status_of(struct tls_stream *tls, int code) {
     if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         return alert_status(tls);
     }
-    if (code == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
+    if (code == MBEDTLS_COMPAT_NO_CLIENT_CERTIFICATE) {
         /* mbed TLS 2.28 says nothing to the peer here, though RFC 5246 section 7.4.6 has an alert.
          */
         (void)mbedtls_ssl_send_alert_message(&tls->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
@@ -173,9 +206,16 @@ static enum status status_of(struct tls_stream *tls, int code) {
 }
 
 static enum status fail(struct tls_stream *tls, enum status status) {
+    struct tls_session *session = tls->session;
     tls->failure = status;
-    if (!tls->is_established && tls->session != NULL) {
-        tls_session_forget(tls->session); /* the next try is a full handshake */
+    if (!tls->is_established && session != NULL) {
+        /* A server that is away says nothing of the ticket: ten thousand clients come back by it.
+         * One that says nothing time and again may mean it. */
+        bool is_away = tls->socket_failure != STATUS_OK && !tls->was_heard;
+        session->unheard = is_away ? session->unheard + 1 : TLS_SESSION_TRIES;
+        if (session->unheard >= TLS_SESSION_TRIES) {
+            tls_session_forget(session); /* the next try is a full handshake */
+        }
     }
     return status;
 }
@@ -225,10 +265,19 @@ static enum status accept_peer(struct tls_stream *tls) {
         if (peer == NULL || flags != 0) {
             return fail(tls, untrusted(tls, flags));
         }
-        if (mbedtls_x509_time_is_past(&peer->valid_to)) {
-            return fail(tls, untrusted(tls, MBEDTLS_X509_BADCERT_EXPIRED));
+        flags = mbedtls_x509_time_is_past(&peer->valid_to) ? MBEDTLS_X509_BADCERT_EXPIRED : 0;
+        judge_dates(tls, peer, &flags);
+        if (flags != 0) {
+            return fail(tls, untrusted(tls, flags));
         }
         tls_config_common_name(peer, tls->peer_name);
+        tls->peer_from_s = tls_config_seconds(&peer->valid_from);
+        const struct tls_peer shown = {tls->peer_name, tls->peer_from_s};
+        if (tls->config->accepts != NULL && !tls->config->accepts(tls->config->owner, &shown)) {
+            (void)mbedtls_ssl_send_alert_message(&tls->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                                 MBEDTLS_SSL_ALERT_MSG_CERT_REVOKED);
+            return fail(tls, untrusted(tls, MBEDTLS_X509_BADCERT_REVOKED));
+        }
     }
     save_session(tls);
     tls->is_established = true;
@@ -302,7 +351,7 @@ static void stream_close(struct hal_stream *stream) {
 
 static const struct hal_stream_ops stream_ops = {stream_read, stream_write, stream_close};
 
-/* Tells mbed TLS, or verify_address(), which name the server's certificate must have. */
+/* Tells mbed TLS, or verify_peer(), which name the server's certificate must have. */
 static int expect_name(struct tls_stream *tls, const char *server_name) {
     if (inet_pton(AF_INET, server_name, tls->address) == 1) {
         tls->address_size = 4;
@@ -311,12 +360,12 @@ static int expect_name(struct tls_stream *tls, const char *server_name) {
     } else {
         return mbedtls_ssl_set_hostname(&tls->ssl, server_name);
     }
-    mbedtls_ssl_set_verify(&tls->ssl, verify_address, tls);
     return 0;
 }
 
 static int set_up(struct tls_stream *tls, const char *server_name) {
     int code = mbedtls_ssl_setup(&tls->ssl, &tls->config->ssl);
+    mbedtls_ssl_set_verify(&tls->ssl, verify_peer, tls);
     if (code == 0 && server_name != NULL) {
         code = expect_name(tls, server_name);
     }
@@ -329,7 +378,7 @@ static int set_up(struct tls_stream *tls, const char *server_name) {
 enum status tls_stream_open(struct tls_stream *tls, struct tls_config *config,
                             const char *server_name, struct tls_session *session) {
     check(hal_stream_is_open(&tls->socket));
-    bool is_client = config->ssl.endpoint == MBEDTLS_SSL_IS_CLIENT;
+    bool is_client = MBEDTLS_COMPAT_IS_CLIENT(&config->ssl);
     check(is_client == (server_name != NULL));
     check(is_client || session == NULL);
     struct hal_stream socket = tls->socket;
@@ -364,9 +413,43 @@ const char *tls_stream_reason(const struct tls_stream *tls) {
     return tls->reason;
 }
 
+const char *tls_stream_advice(const struct tls_stream *tls) {
+    static const struct {
+        uint32_t fault;
+        const char *advice;
+    } rows[] = {
+        /* The most telling first: a stranger's certificate may have other faults, too. */
+        {MBEDTLS_X509_BADCERT_REVOKED, "enroll the hub anew, unless it was to be kept out"},
+        {MBEDTLS_X509_BADCERT_MISSING,
+         "give the peer a certificate of the CA that is trusted here"},
+        {MBEDTLS_X509_BADCERT_BAD_KEY, "issue it for a key of EC P-256 or larger, or RSA 2048"},
+        {MBEDTLS_X509_BADCERT_BAD_MD, "issue it with SHA-256 or better"},
+        {MBEDTLS_X509_BADCERT_BAD_PK, "issue it for a key of EC P-256 or larger, or RSA 2048"},
+        {MBEDTLS_X509_BADCERT_NOT_TRUSTED, "compare its issuer with the CA that is trusted here"},
+        {MBEDTLS_X509_BADCERT_EXPIRED, "renew it, or set the clock of this host"},
+        {MBEDTLS_X509_BADCERT_FUTURE, "set the clock of this host, or of who issued it"},
+        {MBEDTLS_X509_BADCERT_CN_MISMATCH, "use a name or address that is in the certificate"},
+        {MBEDTLS_X509_BADCERT_KEY_USAGE, "issue it for digital signatures"},
+        {MBEDTLS_X509_BADCERT_EXT_KEY_USAGE, "issue it for this end: server or client"},
+    };
+    if (tls->failure == STATUS_DENIED) {
+        return "see the peer's log; give this end a certificate that is good there";
+    }
+    if (tls->failure != STATUS_UNTRUSTED) {
+        return "";
+    }
+    for (size_t i = 0; i < array_count(rows); i++) {
+        if ((tls->faults & rows[i].fault) != 0) {
+            return rows[i].advice;
+        }
+    }
+    return "compare its issuer with the CA that is trusted here";
+}
+
 void tls_session_forget(struct tls_session *session) {
     if (session->is_saved) {
         mbedtls_ssl_session_free(&session->saved);
         session->is_saved = false;
     }
+    session->unheard = 0;
 }

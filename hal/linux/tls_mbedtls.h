@@ -26,9 +26,12 @@
 
 /* A client's memory of one server, for a short handshake the next time. Zero it before its first
  * use; it belongs to one server name and one config at a time and outlives its streams. */
+enum { TLS_SESSION_TRIES = 16 }; /* with a server that says nothing, before a ticket is forgotten */
+
 struct tls_session {
     mbedtls_ssl_session saved;
     bool is_saved;
+    uint32_t unheard; /* tries in a row that the server said nothing to */
     uint32_t config_serial;
     char server_name[256];
 };
@@ -38,17 +41,22 @@ struct tls_stream {
     struct hal_stream socket; /* the connection below; open before tls_stream_open() */
     mbedtls_ssl_context ssl;
     struct tls_config *config;
-    struct tls_session *session;   /* NULL: nothing is remembered */
-    uint8_t address[16];           /* the server name, when it is an IP address */
-    size_t address_size;           /* 4, 16 or 0 */
-    uint64_t arena_failures;       /* of the arena, when this stream began */
-    size_t pending_bytes;          /* taken by mbed TLS, to be offered again */
-    enum status failure;           /* OK while the stream lives */
-    enum status socket_failure;    /* what the socket said */
-    bool is_established;           /* handshake done, peer verified */
-    bool is_resumed;               /* by a ticket */
-    char peer_name[TLS_NAME_SIZE]; /* common name of the peer's certificate (a hub's id), once
-                                      established; empty: no certificate, or an unusable name */
+    struct tls_session *session; /* NULL: nothing is remembered */
+    uint8_t address[16];         /* the server name, when it is an IP address */
+    size_t address_size;         /* 4, 16 or 0 */
+    uint64_t arena_failures;     /* of the arena, when this stream began */
+    size_t pending_bytes;        /* taken by mbed TLS, to be offered again */
+    enum status failure;         /* OK while the stream lives */
+    enum status socket_failure;  /* what the socket said */
+    bool was_heard;              /* the peer has sent something */
+    bool is_established;         /* handshake done, peer verified */
+    bool is_resumed;             /* by a ticket */
+    bool is_time_unset; /* nobody knows the time: the peer's dates were judged by the floor */
+    char peer_name[TLS_NAME_SIZE];  /* common name of the peer's certificate (a hub's id), once
+                                       established; empty: no certificate, or an unusable name */
+    uint64_t peer_from_s;           /* since when that certificate is valid */
+    char shown_name[TLS_NAME_SIZE]; /* the common name of what the peer showed, good or not */
+    uint32_t faults;                /* MBEDTLS_X509_BADCERT_* of it */
     char reason[TLS_REASON_SIZE];
 };
 
@@ -63,6 +71,9 @@ must_check enum status tls_stream_handshake(struct tls_stream *tls);
 
 /* Why the stream ended, in a sentence without a newline; empty while it lives. */
 const char *tls_stream_reason(const struct tls_stream *tls);
+
+/* What a person may do about it; empty while it lives, and where nothing is to be done. */
+const char *tls_stream_advice(const struct tls_stream *tls);
 
 /* Forgets the ticket; harmless when there is none. */
 void tls_session_forget(struct tls_session *session);

@@ -190,20 +190,51 @@ static void close_device(struct hal_usb *usb, uint32_t id) {
     shut(device);
 }
 
+static struct usb_child *free_child(struct usb_libusb *bus) {
+    for (size_t i = 0; i < USB_LIBUSB_CHILDREN; i++) {
+        if (bus->children[i].device == 0) {
+            return &bus->children[i];
+        }
+    }
+    return NULL;
+}
+
+/* What was begun is heard of in the loop. */
+static enum status watch_child(struct usb_libusb *bus, const struct usb_child *child,
+                               enum status status) {
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct epoll_event event = {.events = EPOLLIN};
+    (void)epoll_ctl(bus->usb.handle, EPOLL_CTL_ADD, child->handle, &event);
+    return STATUS_AGAIN;
+}
+
 static enum status reset_device(struct hal_usb *usb, uint32_t id) {
-    struct usb_libusb_device *device = find(bus_of(usb), id);
-    if (device == NULL) {
-        return STATUS_UNPLUGGED;
+    struct usb_libusb *bus = bus_of(usb);
+    const struct usb_libusb_device *device = find(bus, id);
+    struct usb_child *child = free_child(bus);
+    if (device == NULL || child == NULL) {
+        return device == NULL ? STATUS_UNPLUGGED : STATUS_FULL;
     }
-    if (device->handle == NULL || device->is_closing) {
-        return STATUS_ILLEGAL;
-    }
-    return status_of(libusb_reset_device(device->handle));
+    close_device(usb, id);
+    return watch_child(bus, child,
+                       usb_child_reset(child, id, libusb_get_bus_number(device->native),
+                                       libusb_get_device_address(device->native)));
 }
 
 static enum status switch_port(struct hal_usb *usb, uint32_t id, uint8_t port, bool is_on) {
-    const struct usb_libusb_device *device = find(bus_of(usb), id);
-    return device == NULL ? STATUS_UNPLUGGED : usb_sysfs_switch_port(&device->known, port, is_on);
+    struct usb_libusb *bus = bus_of(usb);
+    const struct usb_libusb_device *device = find(bus, id);
+    struct usb_child *child = free_child(bus);
+    int file;
+    if (device == NULL || child == NULL) {
+        return device == NULL ? STATUS_UNPLUGGED : STATUS_FULL;
+    }
+    enum status status = usb_sysfs_open_port(&device->known, port, &file);
+    return status != STATUS_OK
+               ? status
+               : watch_child(bus, child, usb_child_switch(child, id, file, is_on ? '0' : '1'));
 }
 
 /* ---- transfers ---- */
@@ -347,6 +378,22 @@ static bool next_change(struct usb_libusb *bus, struct hal_usb_event *event) {
     return false;
 }
 
+static bool next_child(struct usb_libusb *bus, struct hal_usb_event *event) {
+    for (size_t i = 0; i < USB_LIBUSB_CHILDREN; i++) {
+        struct usb_child *child = &bus->children[i];
+        uint32_t device = child->device;
+        enum status status = device == 0 ? STATUS_AGAIN : usb_child_poll(child);
+        if (status != STATUS_AGAIN) {
+            *event =
+                (struct hal_usb_event){.kind = child->is_switch ? HAL_USB_SWITCHED : HAL_USB_RESET,
+                                       .id = device,
+                                       .status = status};
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool next(struct hal_usb *usb, struct hal_usb_event *event) {
     struct usb_libusb *bus = bus_of(usb);
     struct timeval now = {0};
@@ -358,7 +405,7 @@ static bool next(struct hal_usb *usb, struct hal_usb_event *event) {
         return true;
     }
     (void)libusb_handle_events_timeout_completed(bus->context, &now, NULL);
-    return next_done(bus, event) || next_change(bus, event);
+    return next_done(bus, event) || next_change(bus, event) || next_child(bus, event);
 }
 
 static const struct hal_usb_ops ops = {
@@ -407,6 +454,7 @@ static enum status start(struct usb_libusb *bus, const char **reason) {
     uint64_t failures = arena_stats().failures;
     shrink_stacks();
     if (libusb_init(&bus->context) != LIBUSB_SUCCESS) {
+        bus->context = NULL;
         *reason = "libusb did not start; is this system short of memory, or of file descriptors?";
         return STATUS_IO;
     }
@@ -418,7 +466,6 @@ static enum status start(struct usb_libusb *bus, const char **reason) {
     /* A scan that lacked memory leaves devices out without a word. */
     if (error != LIBUSB_SUCCESS || arena_stats().failures != failures) {
         *reason = "the arena of libraries is too small for the devices of this host";
-        libusb_exit(bus->context);
         return STATUS_NO_MEMORY;
     }
     return STATUS_OK;
@@ -440,7 +487,7 @@ enum status usb_libusb_open(struct usb_libusb *bus, const char **reason) {
     }
     enum status status = start(bus, reason);
     if (status != STATUS_OK) {
-        close(bus->usb.handle);
+        usb_libusb_close(bus);
         return status;
     }
     bus->usb.ops = &ops;
@@ -449,19 +496,18 @@ enum status usb_libusb_open(struct usb_libusb *bus, const char **reason) {
 
 void usb_libusb_close(struct usb_libusb *bus) {
     for (size_t i = 0; i < USB_LIBUSB_DEVICES; i++) {
-        struct usb_libusb_device *device = &bus->devices[i];
-        if (device->native != NULL) {
-            check(device->in_flight == 0);
-            shut(device);
-            libusb_unref_device(device->native);
-            device->native = NULL;
+        check(bus->devices[i].handle == NULL);
+        if (bus->devices[i].native != NULL) {
+            libusb_unref_device(bus->devices[i].native);
+            bus->devices[i].native = NULL;
         }
     }
-    for (size_t i = 0; i < USB_LIBUSB_TRANSFERS; i++) {
-        libusb_free_transfer(bus->transfers[i].native);
+    if (bus->context != NULL) {
+        libusb_exit(bus->context);
+        bus->context = NULL;
     }
-    libusb_set_pollfd_notifiers(bus->context, NULL, NULL, NULL);
-    libusb_exit(bus->context);
     close(bus->usb.handle);
     bus->usb.ops = NULL;
+    bus->count = 0;
+    bus->is_incomplete = false;
 }

@@ -6,11 +6,12 @@
 #ifndef HAL_LINUX_USB_LIBUSB_H
 #define HAL_LINUX_USB_LIBUSB_H
 
+#include "hal/linux/usb_child.h"
 #include "hal/usb.h"
 
 #include <libusb-1.0/libusb.h>
 
-enum { USB_LIBUSB_DEVICES = 256, USB_LIBUSB_TRANSFERS = 1536 };
+enum { USB_LIBUSB_DEVICES = 256, USB_LIBUSB_TRANSFERS = 1536, USB_LIBUSB_CHILDREN = 16 };
 
 struct usb_libusb;
 
@@ -47,14 +48,17 @@ struct usb_libusb {
     uint32_t free_transfer;     /* USB_LIBUSB_TRANSFERS: none */
     struct hal_usb_transfer *first_done;
     struct hal_usb_transfer *last_done;
+    struct usb_child children[USB_LIBUSB_CHILDREN];
     struct usb_libusb_device devices[USB_LIBUSB_DEVICES];
     struct usb_libusb_transfer transfers[USB_LIBUSB_TRANSFERS];
 };
 
-/* `bus` is zeroed memory. On failure `reason` says what is wrong and what to do, for people. */
+/* `bus` is zeroed memory, or one that was not opened or was closed. On failure `reason` says what
+ * is wrong and what to do, for people: one of few texts that stay. NOT_FOUND: this system shows no
+ * USB. IO, NO_MEMORY. */
 must_check enum status usb_libusb_open(struct usb_libusb *bus, const char **reason);
 
-/* Everything must have been closed and come back. */
+/* Of a bus from which no event was taken yet. */
 void usb_libusb_close(struct usb_libusb *bus);
 
 #endif

@@ -103,17 +103,12 @@ void usb_sysfs_describe(struct hal_usb_device *device, unsigned bus,
     device->descriptors.size = read_file(path, memory, HAL_USB_DESCRIPTORS_MAX);
 }
 
-enum status usb_sysfs_switch_port(const struct hal_usb_device *hub, uint8_t port, bool is_on) {
+enum status usb_sysfs_open_port(const struct hal_usb_device *hub, uint8_t port, int *file) {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "/sys/bus/usb/devices/%s/%s:%u.0/%s-port%u/disable", hub->path,
              hub->path, hub->configuration, hub->path, port);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_DENIED;
-    }
-    bool is_written = write(fd, is_on ? "0" : "1", 1) == 1;
-    close(fd);
-    return is_written ? STATUS_OK : STATUS_IO;
+    *file = open(path, O_WRONLY | O_CLOEXEC);
+    return *file >= 0 ? STATUS_OK : errno == ENOENT ? STATUS_NOT_FOUND : STATUS_DENIED;
 }
 
 uint64_t usb_sysfs_memory_bytes(void) {

@@ -12,10 +12,10 @@
 void usb_sysfs_describe(struct hal_usb_device *device, unsigned bus,
                         uint8_t memory[HAL_USB_DESCRIPTORS_MAX]);
 
-/* Writes the `disable` attribute of a hub's port (Documentation/ABI/testing/sysfs-bus-usb).
- * NOT_FOUND: this kernel has none. DENIED, IO. */
-must_check enum status usb_sysfs_switch_port(const struct hal_usb_device *hub, uint8_t port,
-                                             bool is_on);
+/* Opens the `disable` attribute of a hub's port (Documentation/ABI/testing/sysfs-bus-usb), to write
+ * 1 or 0 into it. NOT_FOUND: this kernel has none. DENIED. */
+must_check enum status usb_sysfs_open_port(const struct hal_usb_device *hub, uint8_t port,
+                                           int *file);
 
 /* The kernel's limit for the transfers of all programs together, in bytes; 0: none. */
 uint64_t usb_sysfs_memory_bytes(void);

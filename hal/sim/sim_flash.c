@@ -101,6 +101,7 @@ static enum status sim_program(struct hal_flash *base, uint32_t offset, const vo
     if (flash->is_off) {
         return STATUS_IO;
     }
+    flash->bad_uses += fault != SIM_FLASH_GOOD;
     mark_written(flash, &operation);
     if (begin(flash, &operation)) {
         return STATUS_IO;
@@ -133,6 +134,7 @@ static enum status sim_erase(struct hal_flash *base, uint32_t block) {
     if (flash->is_off) {
         return STATUS_IO;
     }
+    flash->bad_uses += fault != SIM_FLASH_GOOD;
     if (fault == SIM_FLASH_FAILS_ERASE) {
         return STATUS_WORN;
     }
@@ -178,6 +180,7 @@ static enum status sim_sync_poll(struct hal_flash *base) {
     flash->is_syncing = false;
     if (flash->fails_next_sync) {
         flash->fails_next_sync = false;
+        flash->has_stale_cache = flash->cache != NULL;
         memset(flash->written, 0, sim_flash_total_bytes(flash) / base->program_bytes);
         return STATUS_IO;
     }

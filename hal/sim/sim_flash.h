@@ -78,12 +78,14 @@ struct sim_flash {
     void (*before)(void *owner, const struct sim_flash_operation *operation);
     void *before_owner;
     uint32_t sync_polls;  /* AGAIN before a sync ends */
-    bool fails_next_sync; /* once, with IO; what was not synced is then gone, as on Linux */
+    bool fails_next_sync; /* once, with IO; what was not synced is then gone, as on Linux: reads */
+    bool has_stale_cache; /* still see it, until the power is lost */
     uint32_t polls_left;
     bool is_syncing;
     bool is_off;
     uint32_t operations; /* since power on */
     uint32_t violations;
+    uint32_t bad_uses; /* programs and erases of blocks that have a fault */
     uint64_t dice;
 };
 

@@ -217,6 +217,10 @@ void sim_flash_lose_power(struct sim_flash *flash, const struct sim_flash_operat
         memcpy(flash->cache + operation->offset, operation->source, operation->size);
     }
     lose_cache(flash, cut);
+    if (flash->has_stale_cache) {
+        memcpy(flash->cache, flash->cells, sim_flash_total_bytes(flash));
+        flash->has_stale_cache = false;
+    }
 }
 
 /* ---- cuts as text ---- */

@@ -9,7 +9,7 @@
 enum { BODY_BYTES = 4096, SAFE_BYTES = 1024, LABELS_MAX = 32 };
 
 static struct {
-    bool done, failed;
+    bool done, failed, hub;
     const char *item;
     const char *reason;
 } options;
@@ -110,7 +110,13 @@ static int run_quarantine(struct command_line *line) {
 }
 
 static int run_release(struct command_line *line) {
-    return change(line, "/phones/*/release", phone_members);
+    static const char *const hub_members[] = {"hub_id", NULL};
+    return options.hub ? change(line, "/hubs/*/release", hub_members)
+                       : change(line, "/phones/*/release", phone_members);
+}
+
+static int run_power(struct command_line *line) {
+    return change(line, "/phones/*/power", phone_members);
 }
 
 static int run_label(struct command_line *line) {
@@ -139,6 +145,10 @@ static const struct cli_option settle_options[] = {
 };
 static const struct cli_option quarantine_options[] = {
     {"reason", "TEXT", "Why, for whoever looks at it next", .text = &options.reason},
+};
+
+static const struct cli_option release_options[] = {
+    {"hub", NULL, "It is a hub's id, and the URL an upstream's", .flag = &options.hub},
 };
 
 static const struct command commands[] = {
@@ -183,11 +193,19 @@ static const struct command commands[] = {
      .operands_max = 1,
      .run = run_quarantine},
     {.name = "release",
-     .usage = "PHONE",
-     .about = "Put a phone back into service",
+     .usage = "PHONE | --hub HUB",
+     .about = "Put a phone, or a hub that upstream quarantined, back into service",
+     .options = release_options,
+     .option_count = array_count(release_options),
      .operands_min = 1,
      .operands_max = 1,
      .run = run_release},
+    {.name = "power",
+     .usage = "PHONE",
+     .about = "Switch the power of a phone's port off and on; the answer does not wait for it",
+     .operands_min = 1,
+     .operands_max = 1,
+     .run = run_power},
     {.name = "label",
      .usage = "PHONE [LABEL]...",
      .about = "Give a phone these labels instead of those it has",

@@ -7,12 +7,11 @@
 #include "host/hubctl/run.h"
 #include "host/hubctl/store_commands.h"
 #include "host/hubctl/text.h"
+#include "host/shared/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define HUBCTL_VERSION "0.1.0"
 
 enum { OPTIONS_MAX = 24, ABOUT_BYTES = 3072 };
 
@@ -92,7 +91,7 @@ static _Noreturn void refuse_without_command(int argc, char **argv, int word) {
     add_commands(about);
     const struct cli cli = {
         .program = "hubctl",
-        .version = HUBCTL_VERSION,
+        .version = HUB_VERSION,
         .usage = "[--url URL] [--ca FILE] [--token-file FILE] [--json] COMMAND ...",
         .about = about,
         .options = global_options,
@@ -124,8 +123,8 @@ static void parse(const struct command *command, int *argc, char **argv) {
     snprintf(program, sizeof program, "hubctl %s", command->name);
     snprintf(about, sizeof about, "%s.\n%s\n", command->about,
              command->more == NULL ? "" : command->more);
-    cli = (struct cli){program, HUBCTL_VERSION, command->usage,
-                       about,   options,        command->option_count + count};
+    cli = (struct cli){program, HUB_VERSION, command->usage,
+                       about,   options,     command->option_count + count};
     line.cli = &cli;
     cli_start(&cli, argc, argv);
 }

@@ -22,7 +22,8 @@ enum {
 };
 
 static struct {
-    const char *phone, *ttl, *wait;
+    const char *phone, *ttl, *wait, *user;
+    bool has_tcp;
     const char *labels[LABELS_MAX];
     size_t label_count;
 } options;
@@ -202,6 +203,18 @@ static int wait_for_phone(void) {
     }
 }
 
+/* Whose programs may use the phone: ours, unless another is named. */
+static void add_wishes(void) {
+    bool is_any = options.user != NULL && strcmp(options.user, "any") == 0;
+    if (!is_any) {
+        uint64_t user = options.user != NULL ? strtoull(options.user, NULL, 10) : geteuid();
+        json_write_uint(&writer, "user", user);
+    }
+    if (options.has_tcp) {
+        json_write_bool(&writer, "tcp", true);
+    }
+}
+
 /* The attempt begins, and its endpoint opens. */
 static int begin(void) {
     struct json json;
@@ -217,10 +230,11 @@ static int begin(void) {
     int code = post("/api/internal/jobs/status", NULL, &json);
     if (code == COMMAND_DONE) {
         begin_worker_body();
+        add_wishes();
         code = post("/phones/*/adb", lease.phone, &json);
     }
     if (code == COMMAND_DONE) {
-        keep(&json, 0, "adb_server_socket", lease.socket);
+        keep(&json, 0, options.has_tcp ? "adb_server_tcp" : "adb_server_socket", lease.socket);
     }
     return code;
 }
@@ -311,9 +325,9 @@ static void print_lease(void) {
     fflush(stdout);
 }
 
-static bool is_number(const char *text) {
-    return text == NULL ||
-           (text[0] != '\0' && strspn(text, "0123456789") == strlen(text) && strlen(text) < 8);
+static bool is_number(const char *text, size_t digits) {
+    return text == NULL || (text[0] != '\0' && strspn(text, "0123456789") == strlen(text) &&
+                            strlen(text) <= digits);
 }
 
 static int run(struct command_line *line) {
@@ -321,8 +335,11 @@ static int run(struct command_line *line) {
     if (options.phone != NULL && options.label_count > 0) {
         return command_fail(line, COMMAND_USAGE, "expected --phone or --label, not both");
     }
-    if (!is_number(options.ttl) || !is_number(options.wait)) {
+    if (!is_number(options.ttl, 7) || !is_number(options.wait, 7)) {
         return command_fail(line, COMMAND_USAGE, "--ttl, --wait: expected seconds");
+    }
+    if (!is_number(options.user, 10) && strcmp(options.user, "any") != 0) {
+        return command_fail(line, COMMAND_USAGE, "--user: expected a user id or any");
     }
     make_worker_name();
     lease_program_start_watching();
@@ -358,11 +375,15 @@ static const struct cli_option lease_options[] = {
     {"label", "A,B", "Any phone with all of these labels", .take = take_label},
     {"ttl", "SECONDS", "End it after so long at the latest", .text = &options.ttl},
     {"wait", "SECONDS", "Give up when no phone was free for so long", .text = &options.wait},
+    {"user", "ID", "Whose programs may use it (ours); any: as the hub decides",
+     .text = &options.user},
+    {"tcp", NULL, "Give a port on loopback, not a Unix socket", .flag = &options.has_tcp},
 };
 
 static const struct command commands[] = {
     {.name = "lease",
-     .usage = "[--phone ID | --label A,B] [--ttl SECONDS] [--wait SECONDS] [-- COMMAND ...]",
+     .usage = "[--phone ID | --label A,B] [--ttl SECONDS] [--wait SECONDS] [--user ID|any] [--tcp]"
+              " [-- COMMAND ...]",
      .about = "Hold a phone while a command uses it by adb",
      .more =
          "The command finds its phone by ADB_SERVER_SOCKET and ANDROID_SERIAL; without one they "

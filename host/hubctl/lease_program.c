@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ENVIRONMENT_MAX = 1024, WORD_BYTES = 256 };
+enum { ENVIRONMENT_MAX = 1024, WORD_BYTES = 256, WORDS = 3 };
 
 static pid_t child;
 static bool has_group; /* of its own: what it started ends with it */
@@ -28,13 +28,24 @@ void lease_program_start_watching(void) {
     check(sigprocmask(SIG_BLOCK, &watched, NULL) == 0);
 }
 
-/* Ours, with two names set anew: setenv would allocate. */
+static bool is_set_anew(const char *word) {
+    static const char *const names[] = {
+        "ADB_SERVER_SOCKET=", "ANDROID_SERIAL=", "ANDROID_ADB_SERVER_PORT="};
+    for (size_t i = 0; i < array_count(names); i++) {
+        if (strncmp(word, names[i], strlen(names[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Ours, with the names of the lease set anew: setenv would allocate. Tools that know no socket but
+ * TCP look for its port. */
 static void fill_environment(const char *socket, const char *serial, char **environment,
-                             char memory[2][WORD_BYTES]) {
+                             char memory[WORDS][WORD_BYTES]) {
     size_t count = 0;
-    for (size_t i = 0; environ[i] != NULL && count + 3 < ENVIRONMENT_MAX; i++) {
-        if (strncmp(environ[i], "ADB_SERVER_SOCKET=", 18) != 0 &&
-            strncmp(environ[i], "ANDROID_SERIAL=", 15) != 0) {
+    for (size_t i = 0; environ[i] != NULL && count + WORDS + 1 < ENVIRONMENT_MAX; i++) {
+        if (!is_set_anew(environ[i])) {
             environment[count++] = environ[i];
         }
     }
@@ -42,6 +53,10 @@ static void fill_environment(const char *socket, const char *serial, char **envi
     snprintf(memory[1], WORD_BYTES, "ANDROID_SERIAL=%.200s", serial);
     environment[count++] = memory[0];
     environment[count++] = memory[1];
+    if (strncmp(socket, "tcp:", 4) == 0) {
+        snprintf(memory[2], WORD_BYTES, "ANDROID_ADB_SERVER_PORT=%.8s", strrchr(socket, ':') + 1);
+        environment[count++] = memory[2];
+    }
     environment[count] = NULL;
 }
 
@@ -62,7 +77,7 @@ _Noreturn static void become(char *const *program, char *const *environment, pid
 
 bool lease_program_start(char *const *program, const char *socket, const char *serial) {
     static char *environment[ENVIRONMENT_MAX];
-    static char memory[2][WORD_BYTES];
+    static char memory[WORDS][WORD_BYTES];
     if (program[0] == NULL) {
         return false;
     }

@@ -29,23 +29,46 @@ static int wrong_answer(const struct command_line *line, const struct list *list
                         list->target, list->array);
 }
 
-static int show_list(struct command_line *line, const struct list *list) {
+/* Shows the page at `target`. `cursor` becomes that of the next one, empty behind the last. */
+static int show_page(struct command_line *line, const struct list *list, const char *target,
+                     char cursor[COMMAND_TEXT_BYTES], uint64_t *rows) {
+    char text[COMMAND_TEXT_BYTES];
     struct json json;
     unsigned array = 0;
-    int code = command_ask(line, list->target, NULL, &json);
+    int code = command_ask(line, target, NULL, &json);
     if (code != COMMAND_DONE) {
         return code;
-    }
-    if (line->is_json) {
-        command_print_answer(&json);
-        return COMMAND_DONE;
     }
     if (!command_array(&json, list->array, &array)) {
         return wrong_answer(line, list);
     }
+    if (line->is_json) {
+        command_print_answer(&json);
+    } else {
+        add_rows(list, &json, array);
+    }
+    *rows = json_size(&json, array);
+    struct bytes next = command_member(&json, 0, "next_cursor", text);
+    snprintf(cursor, COMMAND_TEXT_BYTES, "%.*s", (int)next.size, (const char *)next.data);
+    return COMMAND_DONE;
+}
+
+static int show_list(struct command_line *line, const struct list *list) {
+    char cursor[COMMAND_TEXT_BYTES] = "";
+    uint64_t rows;
     table_begin(command_table(), list->heads, list->columns);
-    add_rows(list, &json, array);
-    table_end(command_table());
+    do {
+        char target[COMMAND_TARGET_BYTES];
+        snprintf(target, sizeof target, "%s", list->target);
+        bool fits = command_query(target, "cursor", cursor[0] == '\0' ? NULL : cursor);
+        int code = fits ? show_page(line, list, target, cursor, &rows) : wrong_answer(line, list);
+        if (code != COMMAND_DONE) {
+            return code;
+        }
+    } while (cursor[0] != '\0');
+    if (!line->is_json) {
+        table_end(command_table());
+    }
     return COMMAND_DONE;
 }
 
@@ -85,10 +108,10 @@ static int run_capabilities(struct command_line *line) {
 static const struct list hub_list = {
     .target = "/hubs",
     .array = "hubs",
-    .columns = 8,
-    .heads = {"HUB", "STALE", "LAST SEEN", "EPOCH", "CURSOR", "LAG MS", "PHONES", "FORKS"},
+    .columns = 9,
+    .heads = {"HUB", "STALE", "LAST SEEN", "EPOCH", "CURSOR", "LAG MS", "PHONES", "FORKS", "GAPS"},
     .members = {"hub_id", "stale", "hub_last_seen", "store_epoch", "cursor", "sync_lag_ms",
-                "phones", "forks"},
+                "phones", "forks", "gap_count"},
 };
 
 static int run_hubs(struct command_line *line) {
@@ -121,34 +144,6 @@ static bool make_page_target(char target[COMMAND_TARGET_BYTES], uint64_t rows, c
            command_query(target, "limit", limit) && command_query(target, "cursor", cursor);
 }
 
-/* One page. `*rows` counts down; `cursor` becomes empty behind the last. */
-static int show_page(struct command_line *line, uint64_t *rows, char cursor[COMMAND_TEXT_BYTES]) {
-    char target[COMMAND_TARGET_BYTES];
-    char text[COMMAND_TEXT_BYTES];
-    struct json json;
-    unsigned array = 0;
-    if (!make_page_target(target, *rows, cursor[0] == '\0' ? NULL : cursor)) {
-        return command_fail(line, COMMAND_USAGE, "the filters are too long");
-    }
-    int code = command_ask(line, target, NULL, &json);
-    if (code != COMMAND_DONE) {
-        return code;
-    }
-    if (!command_array(&json, process_list.array, &array)) {
-        return wrong_answer(line, &process_list);
-    }
-    if (line->is_json) {
-        command_print_answer(&json);
-    } else {
-        add_rows(&process_list, &json, array);
-    }
-    uint64_t count = json_size(&json, array);
-    *rows = count == 0 || count > *rows ? 0 : *rows - count;
-    struct bytes next = command_member(&json, 0, "next_cursor", text);
-    snprintf(cursor, COMMAND_TEXT_BYTES, "%.*s", (int)next.size, (const char *)next.data);
-    return COMMAND_DONE;
-}
-
 static int run_ps(struct command_line *line) {
     char cursor[COMMAND_TEXT_BYTES] = "";
     uint64_t rows = 50;
@@ -160,7 +155,13 @@ static int run_ps(struct command_line *line) {
     table_begin(command_table(), process_list.heads, process_list.columns);
     int code = COMMAND_DONE;
     do {
-        code = show_page(line, &rows, cursor);
+        char target[COMMAND_TARGET_BYTES];
+        uint64_t count = 0;
+        if (!make_page_target(target, rows, cursor[0] == '\0' ? NULL : cursor)) {
+            return command_fail(line, COMMAND_USAGE, "the filters are too long");
+        }
+        code = show_page(line, &process_list, target, cursor, &count);
+        rows = count == 0 || count > rows ? 0 : rows - count;
     } while (code == COMMAND_DONE && rows > 0 && cursor[0] != '\0');
     if (code == COMMAND_DONE && !line->is_json) {
         table_end(command_table());

@@ -8,36 +8,30 @@
 enum { FIELDS_MAX = 19 };
 
 static const struct {
-    const char *name;
     const char *fields[FIELDS_MAX];
 } kinds[RECORD_KIND_COUNT] = {
-    [RECORD_HUB] = {"hub",
-                    {"hub_id", "boot_id", "boot", "starts", "token_counter", "process_number",
-                     "phone_number", "key_number", "command", "boots"}},
-    [RECORD_PHONE] = {"phone", {"state", "id", "slot", "model", "reason"}},
-    [RECORD_REQUEST] = {"request",
-                        {"process_type", "request_id", "system", "user", "target", "inputs",
+    [RECORD_HUB] = {{"hub_id", "boot_id", "boot", "starts", "token_counter", "process_number",
+                     "phone_number", "key_number", "command", "boots", "gap"}},
+    [RECORD_PHONE] = {{"state", "id", "slot", "model", "reason"}},
+    [RECORD_REQUEST] = {{"process_type", "request_id", "system", "user", "target", "inputs",
                          "callback", "metadata", "labels", "extra", "concurrency_key", "key",
                          "body_digest", "routing", "mode", "priority", "not_before_ms",
                          "deadline_ms"}},
-    [RECORD_PROCESS] = {"process",
-                        {"generation", "flags", "item_count", "created", "queued", "retrying",
+    [RECORD_PROCESS] = {{"generation", "flags", "item_count", "created", "queued", "retrying",
                          "cancel_requested", "finished"}},
-    [RECORD_ITEM] = {"item",
-                     {"state", "stop", "suspension", "category", "superseded", "generation",
+    [RECORD_ITEM] = {{"state", "stop", "suspension", "category", "superseded", "generation",
                       "attempt", "attempts_counted", "deliveries", "faults", "actions_done",
                       "target_index", "target_phone", "phone", "token", "wait_ms", "started",
                       "first_device"}},
-    [RECORD_ATTEMPT] = {"attempt",
-                        {"outcome", "category", "actions_done", "progress_percent", "exit_code",
+    [RECORD_ATTEMPT] = {{"outcome", "category", "actions_done", "progress_percent", "exit_code",
                          "phone", "code", "message", "action", "output", "result", "started",
                          "ended"}},
-    [RECORD_KEY] = {"key", {"key", "body_digest", "process", "status", "evicted"}},
-    [RECORD_ANSWER] = {"answer", {NULL}},
+    [RECORD_KEY] = {{"key", "body_digest", "process", "status", "evicted"}},
+    [RECORD_ANSWER] = {{NULL}},
 };
 
 const char *record_text_kind(unsigned kind) {
-    return kind < RECORD_KIND_COUNT ? kinds[kind].name : "?";
+    return kind < RECORD_KIND_COUNT ? record_kind_name((enum record_kind)kind) : "?";
 }
 
 /* ---- judging ---- */

@@ -13,7 +13,7 @@
 enum { BODY_BYTES = 65536, INPUTS_MAX = 64, PART_BYTES = 128, REQUEST_ID_BYTES = 40 };
 
 static struct {
-    const char *phone, *group, *inputs, *request_id, *mode, *system;
+    const char *phone, *group, *labels, *inputs, *request_id, *mode, *system;
     bool queue, no_wait;
     const char *pairs[INPUTS_MAX];
     const char *steps[INPUTS_MAX];
@@ -62,8 +62,16 @@ static const char *judge_options(void) {
 
 /* ---- the body ---- */
 
+static void write_list(struct json_writer *writer, const char *name, const char *list) {
+    char part[PART_BYTES];
+    json_write_begin_array(writer, name);
+    while (config_next_part(&list, part, sizeof part)) {
+        json_write_string(writer, NULL, part);
+    }
+    json_write_end_array(writer);
+}
+
 static void write_target(struct json_writer *writer) {
-    const char *list = options.group;
     json_write_begin_object(writer, "target");
     json_write_string(writer, "routing",
                       options.group != NULL   ? "group"
@@ -73,14 +81,12 @@ static void write_target(struct json_writer *writer) {
         json_write_string(writer, "phone_id", options.phone);
     }
     if (options.group != NULL) {
-        char part[PART_BYTES];
-        json_write_begin_array(writer, "phone_ids");
-        while (config_next_part(&list, part, sizeof part)) {
-            json_write_string(writer, NULL, part);
-        }
-        json_write_end_array(writer);
+        write_list(writer, "phone_ids", options.group);
     }
     json_write_end_object(writer);
+    if (options.labels != NULL) {
+        write_list(writer, "labels", options.labels);
+    }
 }
 
 /* A value that reads as JSON is sent as it is (7, true, {"a":1}), any other as a text. */
@@ -150,7 +156,7 @@ static void make_request_id(char text[REQUEST_ID_BYTES]) {
 /* Steps on one phone, or on any, are what the documented maintenance endpoint takes. */
 static bool is_maintenance(const struct command_line *line) {
     return strcmp(line->operands[0], "maintenance") == 0 && options.step_count > 0 &&
-           options.group == NULL && options.mode == NULL;
+           options.group == NULL && options.labels == NULL && options.mode == NULL;
 }
 
 static int make_body(const struct command_line *line, struct bytes *body) {
@@ -283,6 +289,7 @@ static const struct cli_option run_options[] = {
     {"queue", NULL, "On any eligible phone (so without --phone and --group)",
      .flag = &options.queue},
     {"group", "A,B,...", "On each of these phones", .text = &options.group},
+    {"label", "A,B,...", "Only on a phone with all of these labels", .text = &options.labels},
     {"input", "KEY=VALUE", "A member of the inputs: JSON, or else a text; repeatable",
      .take = take_pair},
     {"inputs", "JSON", "All inputs, as an object", .text = &options.inputs},

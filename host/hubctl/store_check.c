@@ -35,7 +35,8 @@ static uint64_t first_in_place(const struct store *store, uint32_t b, uint64_t s
 /* Moves the cursor in front of the next group that is there, behind the one that could not be read.
  * False: there is none. What upstream has not stored must be there, one group after the other. */
 static bool seek(const struct store *store, struct store_cursor *cursor) {
-    uint64_t best = cursor->seq < store->acked_seq ? store->acked_seq + 1 : UINT64_MAX;
+    uint64_t log_seq = store_log_seq(store);
+    uint64_t best = cursor->seq < log_seq ? log_seq + 1 : UINT64_MAX;
     for (uint32_t b = 0; b < store->flash->block_count; b++) {
         const struct store_block *block = &store->memory.blocks[b];
         if (block->state == STORE_BLOCK_USED && block->last_seq > cursor->seq) {
@@ -76,8 +77,10 @@ void store_check_walk(struct store_file *file, const struct store_walker *walker
             cursor = at;
             continue;
         }
-        /* Acknowledged groups go with the cleaner; all others must be there. */
-        if ((status != STATUS_CORRUPT || cursor.seq >= store->acked_seq) && walker->lost != NULL) {
+        /* Groups that upstream has, or will not get, go with the cleaner; all others must be there.
+         */
+        if ((status != STATUS_CORRUPT || cursor.seq >= store_log_seq(store)) &&
+            walker->lost != NULL) {
             walker->lost(walker->owner, cursor.seq + 1, status);
         }
         cursor.seq += 1; /* behind the first record of what cannot be read: never back to it */
@@ -135,7 +138,7 @@ static void judge_group(void *owner, const struct store_group *group) {
         if (memcmp(digest, group->chain, STORE_CHAIN_BYTES) != 0) {
             problem(judge, "the chain hash of group %" PRIu64 " is wrong", group->first_seq);
         }
-    } else if (judge->next_seq > judge->file->store.acked_seq) {
+    } else if (judge->next_seq > store_log_seq(&judge->file->store)) {
         problem(judge, "records %" PRIu64 " to %" PRIu64 " are missing", judge->next_seq,
                 group->first_seq - 1);
     }

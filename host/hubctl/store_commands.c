@@ -133,7 +133,7 @@ static void print_stats_json(void) {
     static char json[JSON_BYTES];
     struct json_writer writer;
     json_write_init(&writer, json, sizeof json);
-    store_stats_write(&file.store, &writer);
+    store_stats_write(&file, &writer);
     print_json(&writer);
 }
 
@@ -145,7 +145,7 @@ static int run_stats(struct command_line *line) {
     if (line->is_json) {
         print_stats_json();
     } else {
-        store_stats_print(&file.store);
+        store_stats_print(&file);
     }
     store_file_close(&file);
     return COMMAND_DONE;

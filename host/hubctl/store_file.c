@@ -168,6 +168,26 @@ static void choose_counts(const struct board *board, uint32_t counts[STORE_KINDS
     }
 }
 
+/* The hub's own record names what upstream will not get. */
+static void read_gap(struct store_file *file) {
+    const struct store_key key = {RECORD_HUB, 0};
+    struct store_record record;
+    struct record_header header;
+    struct record_hub image;
+    struct cbor_reader reader;
+    file->gap = (struct record_gap){0};
+    if (store_read(&file->store, key, record_buffer, sizeof record_buffer, &record) != STATUS_OK) {
+        return;
+    }
+    cbor_reader_init(&reader, record.body);
+    record_get_header(&reader, &header);
+    record_get_hub(&reader, &image);
+    if (cbor_reader_done(&reader) && image.gap.last <= file->store.durable_seq) {
+        file->gap = image.gap;
+        store_give_up(&file->store, image.gap.last);
+    }
+}
+
 static enum status mount(struct store_file *file, const char *path, const struct board *board) {
     uint32_t half =
         file->flash.block_bytes / 2 / file->flash.program_bytes * file->flash.program_bytes;
@@ -194,7 +214,9 @@ static enum status mount(struct store_file *file, const char *path, const struct
     if (status == STATUS_FOREIGN) {
         explain(file, "%.250s: does not fit %s%.40s", path, board == NULL ? "any board" : "board ",
                 board == NULL ? "" : board->name);
-    } else if (status != STATUS_OK) {
+    } else if (status == STATUS_OK) {
+        read_gap(file);
+    } else {
         explain(file, "%.250s: its block headers do not make a log (%s)", path,
                 status == STATUS_IO ? "it cannot be read" : "they are damaged");
     }

@@ -7,13 +7,15 @@
 
 #include "boards/board.h"
 #include "firmware/store.h"
+#include "protocol/record.h"
 
 enum { STORE_FILE_RECORD_BYTES = 80 * 1024, STORE_FILE_FRAME_BYTES = 512 * 1024 };
 
 struct store_file {
     struct hal_flash flash; /* first: the store is given it */
     int file;               /* -1: closed */
-    struct store store;     /* mounted */
+    struct store store;     /* mounted, and behind what the hub has given up */
+    struct record_gap gap;  /* that; first 0: nothing */
     char reason[400];       /* why it could not be opened: what and where */
 };
 

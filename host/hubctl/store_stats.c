@@ -70,6 +70,8 @@ static void add_space(struct rows *rows, const struct store *store, uint64_t obj
     add(rows, "", "blocks", store->flash->block_count);
     add(rows, "", "blocks_used", wear.used);
     add(rows, "", "blocks_free", store->free_count);
+    add(rows, "", "blocks_bad", store->stats.bad_blocks);
+    add(rows, "", "blocks_spare", store_spare_blocks(store, 0));
     add(rows, "", "total_bytes", total);
     add(rows, "", "live_bytes", store->live_bytes);
     add(rows, "", "live_percent", share(store->live_bytes, total));
@@ -80,7 +82,23 @@ static void add_space(struct rows *rows, const struct store *store, uint64_t obj
     add(rows, "", "amplification_percent", share(wear.programmed_bytes, mean * store->head_seq));
 }
 
-static void collect(struct rows *rows, const struct store *store) {
+/* A gap is shown until upstream's cursor is behind it. */
+static void add_gap(struct rows *rows, const struct store_file *file) {
+    const struct record_gap *gap = &file->gap;
+    uint64_t dropped = 0;
+    if (gap->first == 0 || gap->last <= file->store.acked_seq) {
+        return;
+    }
+    for (size_t kind = 0; kind < RECORD_KIND_COUNT; kind++) {
+        dropped += gap->dropped[kind];
+    }
+    add(rows, "", "gap_first_seq", gap->first);
+    add(rows, "", "gap_last_seq", gap->last);
+    add(rows, "", "gap_dropped_records", dropped);
+}
+
+static void collect(struct rows *rows, const struct store_file *file) {
+    const struct store *store = &file->store;
     uint64_t objects = 0;
     rows->count = 0;
     for (unsigned kind = 0; kind < STORE_KINDS; kind++) {
@@ -91,6 +109,7 @@ static void collect(struct rows *rows, const struct store *store) {
     add_space(rows, store, objects);
     add(rows, "", "head_seq", store->head_seq);
     add(rows, "", "acknowledged_seq", store->acked_seq);
+    add_gap(rows, file);
     add(rows, "", "suspect_seq", store->suspect_seq);
     add(rows, "", "torn_frames", store->stats.torn_frames);
     add(rows, "", "rotten_frames", store->stats.rotten_frames);
@@ -149,11 +168,12 @@ static void print_bars(const struct bars *bars) {
 
 /* ---- output ---- */
 
-void store_stats_write(const struct store *store, struct json_writer *writer) {
+void store_stats_write(const struct store_file *file, struct json_writer *writer) {
+    const struct store *store = &file->store;
     char id[2 * STORE_ID_BYTES + 1];
     struct rows rows;
     struct bars bars;
-    collect(&rows, store);
+    collect(&rows, file);
     collect_bars(&bars, store);
     write_id(store, id);
     json_write_begin_object(writer, NULL);
@@ -174,12 +194,13 @@ void store_stats_write(const struct store *store, struct json_writer *writer) {
     json_write_end_object(writer);
 }
 
-void store_stats_print(const struct store *store) {
+void store_stats_print(const struct store_file *file) {
+    const struct store *store = &file->store;
     static const char *const heads[] = {"STORE", "VALUE"};
     char text[2 * STORE_ID_BYTES + 1];
     struct rows rows;
     struct bars bars;
-    collect(&rows, store);
+    collect(&rows, file);
     collect_bars(&bars, store);
     table_begin(command_table(), heads, array_count(heads));
     write_id(store, text);

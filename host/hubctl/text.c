@@ -9,10 +9,6 @@ enum { ESCAPE_BYTES = 16 };
 
 static bool shows_utf8;
 
-void text_allow_utf8(bool is_allowed) {
-    shows_utf8 = is_allowed;
-}
-
 void text_start(void) {
     static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
     const char *locale = NULL;

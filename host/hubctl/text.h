@@ -11,7 +11,6 @@
 
 /* Learns from LC_ALL, LC_CTYPE and LANG whether UTF-8 may be shown. Until then: ASCII only. */
 void text_start(void);
-void text_allow_utf8(bool is_allowed);
 
 /* Writes the safe form with a NUL and gives its size; what does not fit is cut at a whole
  * character. `capacity` is at least 1. */

@@ -4,11 +4,15 @@
 
 #include "hal/linux/flash_file.h"
 #include "hal/linux/flash_mtd.h"
-#include "host/hubd/adb_endpoint.h"
-#include "host/hubd/api.h"
+#include "host/hubd/adb/adb_endpoint.h"
+#include "host/hubd/api/api.h"
 #include "host/hubd/notifier.h"
 #include "host/hubd/settings.h"
+#include "host/hubd/store_watch.h"
+#include "host/hubd/sync/renewal.h"
+#include "host/hubd/usb_watch.h"
 #include "host/shared/http_tls.h"
+#include "host/shared/service.h"
 
 enum { EXIT_USAGE = 2, EXIT_STORE = 3 };
 enum { DAEMON_PHONES = 256, DAEMON_CAPABILITIES = 128 }; /* of the largest board */
@@ -18,17 +22,19 @@ struct daemon {
     struct loop loop;
     struct flash_file flash; /* the store, unless has_mtd */
     struct flash_mtd mtd;
-    bool has_mtd;
     struct hub hub;
     struct phones phones;
+    struct usb_watch usb;
     struct adb_host adb;
     struct run_containers containers;
     struct executor executor;
+    struct wall_clock wall_clock;
     struct uplink uplink;
+    struct renewal renewal;
+    struct carriers carriers;
     struct api api;
     struct token_table tokens;
     struct adb_key key;
-    bool has_key;
     struct tls_config_pair upstream_tls;
     struct tls_config_pair api_tls;
     struct tls_config_pair callback_tls;
@@ -36,21 +42,23 @@ struct daemon {
     struct artifacts artifacts;
     struct notifier notifier;
     struct http_tls api_acceptor;
+    struct service service;
     struct loop_source signals;
     struct loop_source sync;
-    int listeners[SETTINGS_LISTENERS];
-    uint32_t listener_count;
     uint64_t stop_deadline_ms; /* 0: running */
-    bool wants_reload;
-    bool is_store_full; /* the open group waits for upstream to acknowledge */
+    struct store_watch store_watch;
     uint64_t sync_started_us;
     uint64_t sync_us; /* how long the last one took */
+    int listeners[SETTINGS_LISTENERS];
+    uint32_t listener_count;
+    bool has_mtd;
+    bool has_key;
+    bool wants_reload;
+    bool is_store_full; /* the open group waits for upstream to acknowledge */
 };
 
 /* Prints `hubd: ...` to standard error and exits. */
 __attribute__((format(printf, 2, 3), noreturn)) void daemon_die(int code, const char *format, ...);
-
-struct hub_clock daemon_read_clock(void);
 
 /* Opens the store, or makes it where nothing is, and mounts it. Exits with the reason when it
  * cannot be used. Capabilities are loaded between the two, so that processes find theirs. */

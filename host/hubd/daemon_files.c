@@ -1,7 +1,8 @@
 /* The files of hubd's configuration: capabilities, tokens, certificates, the ADB key. */
 #include "host/hubd/daemon.h"
 
-#include "host/hubd/capability_file.h"
+#include "host/shared/capability_dir.h"
+#include "host/shared/capability_file.h"
 #include "host/shared/log.h"
 #include "host/shared/status_text.h"
 
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct action_list action_lists[DAEMON_CAPABILITIES];
@@ -24,14 +24,6 @@ const struct action_list *daemon_action_lists(void) {
     return action_lists;
 }
 
-/* Where getdents64 puts an entry's own size and its name (struct linux_dirent64). */
-enum { ENTRY_SIZE_AT = 16, ENTRY_NAME_AT = 19 };
-
-static bool is_ini(const char *name) {
-    size_t size = strlen(name);
-    return size > 4 && strcmp(name + size - 4, ".ini") == 0;
-}
-
 /* What one pass over the directory has found; each pass begins it anew. */
 struct capability_pass {
     struct daemon *daemon;
@@ -43,8 +35,6 @@ struct capability_pass {
     uint32_t new_count;  /* of them, those the core does not know yet */
     uint32_t kept_count; /* lists that must be kept beside their new ones */
 };
-
-typedef bool visit_capability(struct capability_pass *pass, const char *path);
 
 static uint32_t find_index(const struct capability_pass *pass) {
     const char *name = pass->capability.name;
@@ -88,7 +78,8 @@ static bool replaces_used_list(const struct capability_pass *pass) {
 }
 
 /* Judges one file among the others; changes nothing outside the pass. */
-static bool judge_capability(struct capability_pass *pass, const char *path) {
+static bool judge_capability(void *owner, const char *path) {
+    struct capability_pass *pass = owner;
     const struct hub *hub = &pass->daemon->hub;
     if (capability_file_read(path, &pass->capability, &pass->list, pass->error) != STATUS_OK) {
         return false;
@@ -115,7 +106,8 @@ static bool judge_capability(struct capability_pass *pass, const char *path) {
 }
 
 /* Puts both halves of one file under the same index. */
-static bool set_capability(struct capability_pass *pass, const char *path) {
+static bool set_capability(void *owner, const char *path) {
+    struct capability_pass *pass = owner;
     if (!judge_capability(pass, path)) {
         return false; /* it has changed since it was judged */
     }
@@ -145,50 +137,17 @@ static void retire_others(const struct capability_pass *pass) {
     }
 }
 
-/* getdents64 by hand: opendir allocates, and 32 KiB at that. */
-static bool visit_capabilities(struct capability_pass *pass, visit_capability *visit) {
-    static _Alignas(8) char entries[16384];
-    const char *directory = pass->daemon->settings.capability_dir;
-    struct config_error *error = pass->error;
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        snprintf(error->text, sizeof error->text, "[capabilities] dir: %.300s: %s", directory,
-                 strerror(errno));
-        return false;
-    }
-    bool is_good = true;
-    for (;;) {
-        long size = syscall(SYS_getdents64, fd, entries, sizeof entries);
-        if (size <= 0 || !is_good) {
-            break;
-        }
-        for (long at = 0; at < size && is_good;) {
-            const char *name = entries + at + ENTRY_NAME_AT;
-            uint16_t entry_size;
-            memcpy(&entry_size, entries + at + ENTRY_SIZE_AT, sizeof entry_size);
-            if (is_ini(name)) {
-                char path[SETTINGS_PATH_BYTES + 256];
-                snprintf(path, sizeof path, "%s/%s", directory, name);
-                is_good = visit(pass, path);
-            }
-            at += entry_size;
-        }
-    }
-    close(fd);
-    return is_good;
-}
-
 /* All files are judged before the first is taken: a bad one leaves everything as it was. */
 bool daemon_load_capabilities(struct daemon *daemon, struct config_error *error) {
     static struct capability_pass pass;
-    visit_capability *const visits[] = {judge_capability, set_capability};
+    capability_dir_visit *const visits[] = {judge_capability, set_capability};
     for (size_t i = 0; i < array_count(visits); i++) {
         pass.daemon = daemon;
         pass.error = error;
         pass.count = 0;
         pass.new_count = 0;
         pass.kept_count = 0;
-        if (!visit_capabilities(&pass, visits[i])) {
+        if (!capability_dir_walk(daemon->settings.capability_dir, visits[i], &pass, error)) {
             return false;
         }
     }
@@ -209,7 +168,7 @@ void daemon_judge_containers(struct daemon *daemon) {
         } else if (run_containers_are_usable(&daemon->containers)) {
             continue;
         }
-        log_error("capability_refused name=%s reason=\"%s\"", capability.name, reason);
+        log_error("capability_refused name=%s reason=%s", capability.name, reason);
         capability.is_retired = true;
         check(hub_capability_set(hub, &capability) == STATUS_OK);
     }
@@ -229,31 +188,47 @@ void daemon_load_tokens(struct daemon *daemon, bool is_start) {
     }
 }
 
-void daemon_load_upstream_tls(struct daemon *daemon, bool is_start) {
-    const struct settings *settings = &daemon->settings;
+/* One certificate towards upstream, of the hub `id`; `where` names its section. */
+static void load_hub_tls(struct tls_config_pair *pair, const struct tls_settings *tls,
+                         const char *id, const char *where, bool is_start) {
     char reason[TLS_REASON_SIZE];
     char name[TLS_NAME_SIZE];
-    const struct tls_settings tls = {
-        .role = TLS_CLIENT,
-        .ca_path = settings->upstream_ca,
-        .cert_path = settings->upstream_cert,
-        .key_path = settings->upstream_key,
-    };
-    if (settings->upstream_url[0] == '\0') {
-        return;
-    }
-    enum status status = tls_config_pair_load(&daemon->upstream_tls, &tls, reason);
+    enum status status = tls_config_pair_load(pair, tls, reason);
     if (status != STATUS_OK && is_start) {
-        daemon_die(EXIT_USAGE, "[upstream] %s", reason);
+        daemon_die(EXIT_USAGE, "[%s] %s", where, reason);
     }
     if (status != STATUS_OK) {
         log_error("certificates_not_reloaded reason=%s", reason);
         return;
     }
-    tls_config_own_name(tls_config_pair_current(&daemon->upstream_tls), name);
-    if (strcmp(name, settings->hub_id) != 0 && is_start) {
-        daemon_die(EXIT_USAGE, "[hub] id: expected the certificate's common name `%s`, got \"%s\"",
-                   name, settings->hub_id);
+    tls_config_own_name(tls_config_pair_current(pair), name);
+    if (strcmp(name, id) != 0 && is_start) {
+        daemon_die(EXIT_USAGE, "[%s] %s: expected the certificate's common name `%s`, got \"%s\"",
+                   strcmp(where, "upstream") == 0 ? "hub" : where,
+                   strcmp(where, "upstream") == 0 ? "id" : "cert", name, id);
+    }
+}
+
+void daemon_load_upstream_tls(struct daemon *daemon, bool is_start) {
+    const struct settings *settings = &daemon->settings;
+    struct tls_settings tls = {
+        .role = TLS_CLIENT,
+        .ca_path = settings->upstream_ca,
+        .cert_path = settings->upstream_cert,
+        .key_path = settings->upstream_key,
+        .clock = &daemon->wall_clock.tls,
+    };
+    if (settings->upstream.count == 0) {
+        return;
+    }
+    load_hub_tls(&daemon->upstream_tls, &tls, settings->hub_id, "upstream", is_start);
+    for (uint32_t i = 0; i < settings->carried_count; i++) {
+        const struct carrier_settings *carried = &settings->carried[i];
+        char where[RECORD_ID_MAX + 8];
+        snprintf(where, sizeof where, "carry.%s", carried->name);
+        tls.cert_path = carried->cert;
+        tls.key_path = carried->key;
+        load_hub_tls(&daemon->carriers.rows[i].configs, &tls, carried->name, where, is_start);
     }
 }
 
@@ -279,40 +254,26 @@ void daemon_load_api_tls(struct daemon *daemon, bool is_start) {
     }
 }
 
-/* The secret is the file's first line. */
 static void load_callback_secret(struct daemon *daemon, bool is_start) {
     const char *path = daemon->settings.callback_secret;
-    char text[CALLBACK_SECRET_BYTES + 2];
-    if (path[0] == '\0') {
+    int error = 0;
+    if (path[0] == '\0' || callback_load_secret(&daemon->callbacks, path, &error) == STATUS_OK) {
         return;
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text);
-    if (fd >= 0) {
-        close(fd);
-    }
-    size_t end = 0;
-    while (size > 0 && end < (size_t)size && text[end] != '\n' && text[end] != '\r') {
-        end += 1;
-    }
-    if (end > 0 && end <= CALLBACK_SECRET_BYTES) {
-        memcpy(daemon->callbacks.secret, text, end);
-        daemon->callbacks.secret[end] = '\0';
-    } else if (is_start) {
+    if (is_start) {
         daemon_die(EXIT_USAGE, "[callbacks] secret_file: %s: expected a line of 1 to %d bytes%s%s",
-                   path, CALLBACK_SECRET_BYTES, size < 0 ? ": " : "",
-                   size < 0 ? strerror(errno) : "");
-    } else {
-        log_error("callback_secret_not_reloaded path=%s", path);
+                   path, CALLBACK_SECRET_BYTES, error != 0 ? ": " : "",
+                   error != 0 ? strerror(error) : "");
     }
+    log_error("callback_secret_not_reloaded path=%s", path);
 }
 
 void daemon_load_callbacks(struct daemon *daemon, bool is_start) {
     char reason[TLS_REASON_SIZE];
     const struct settings *settings = &daemon->settings;
     const struct tls_settings tls = {.role = TLS_CLIENT, .ca_path = settings->callback_ca};
-    for (uint32_t i = 0; is_start && i < settings->callback_count; i++) {
-        check(callback_allow(&daemon->callbacks, settings->callback_allow[i]) == STATUS_OK);
+    for (uint32_t i = 0; is_start && i < settings->callbacks.count; i++) {
+        check(callback_allow(&daemon->callbacks, settings->callbacks.entries[i]) == STATUS_OK);
     }
     load_callback_secret(daemon, is_start);
     if (settings->callback_ca[0] == '\0') {

@@ -25,37 +25,13 @@ enum { BLOCKS_MIN = 16 }; /* of a store; settings.c asks for as many of a file *
 static _Alignas(4096) uint8_t hub_memory[HUB_MEMORY_BYTES];
 
 void daemon_die(int code, const char *format, ...) {
+    char text[1024];
     va_list arguments;
     va_start(arguments, format);
-    fputs("hubd: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    log_fatal("hubd", text);
     exit(code);
-}
-
-/* Asked of the kernel once a second: a system call that every turn of the loop would make. */
-static bool is_synchronised(uint64_t now_ms) {
-    static uint64_t asked_ms;
-    static bool answer;
-    struct timex state = {0};
-    if (asked_ms == 0 || now_ms - asked_ms >= 1000) {
-        asked_ms = now_ms;
-        answer = adjtimex(&state) != TIME_ERROR;
-    }
-    return answer;
-}
-
-struct hub_clock daemon_read_clock(void) {
-    struct timespec wall;
-    struct hub_clock clock = {.mono_ms = loop_now_ms()};
-    /* Before this, no clock chip was set: the hub says that it does not know the time. */
-    const time_t first_plausible = 1700000000;
-    if (clock_gettime(CLOCK_REALTIME, &wall) == 0 && wall.tv_sec > first_plausible) {
-        clock.wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
-        clock.quality = is_synchronised(clock.mono_ms) ? 2 : 1;
-    }
-    return clock;
 }
 
 /* The kernel's id of this boot, 16 bytes from its text form. */
@@ -160,9 +136,15 @@ static void open_flash(struct daemon *daemon, bool is_new) {
         status = try_open(daemon, is_new);
     }
     if (status != STATUS_OK) {
-        bool has_reason = daemon->has_mtd && daemon->mtd.refusal != NULL;
+        const char *reason = strerror(errno);
+        if (status == STATUS_FOREIGN) {
+            reason = daemon->has_mtd && daemon->mtd.refusal != NULL
+                         ? daemon->mtd.refusal
+                         : "no file of the size that [store] size, or else the board, says; it was "
+                           "left untouched";
+        }
         daemon_die(EXIT_STORE, "%s: cannot open the store: %s (%s)", daemon->settings.store_path,
-                   status_text(status), has_reason ? daemon->mtd.refusal : strerror(errno));
+                   status_text(status), reason);
     }
 }
 
@@ -233,13 +215,13 @@ static const char *load_text(enum status status) {
 void daemon_load_hub(struct daemon *daemon) {
     uint8_t boot_id[RECORD_DIGEST_BYTES];
     const char *id = daemon->settings.hub_id;
-    struct hub_clock clock = daemon_read_clock();
+    struct hub_clock clock = wall_clock_read(&daemon->wall_clock);
     struct budget_limit phones;
     for (size_t kind = 0; kind < BUDGET_KIND_COUNT; kind++) {
         phones.per_hour[kind] = (uint32_t)daemon->settings.phone_budget[kind];
     }
     read_boot_id(boot_id);
-    daemon->hub.has_upstream = daemon->settings.upstream_url[0] != '\0';
+    daemon->hub.has_upstream = daemon->settings.upstream.count > 0;
     daemon->hub.stop_grace_ms = daemon->settings.grace_seconds * 1000;
     hub_phone_budget(&daemon->hub, &phones);
     /* Whatever is read back must be durable before anything is built on it. */
@@ -252,6 +234,7 @@ void daemon_load_hub(struct daemon *daemon) {
         daemon_die(EXIT_STORE, "%s: cannot use the store: %s", daemon->settings.store_path,
                    load_text(status));
     }
+    wall_clock_raise(&daemon->wall_clock, daemon->hub.durable_ms);
     const struct store_stats *stats = &daemon->hub.store.stats;
     log_info(
         "store_loaded head=%llu processes=%u items=%u starts=%u torn=%u rotten=%u suspect=%llu",

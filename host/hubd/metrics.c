@@ -1,7 +1,9 @@
 /* GET /metrics: Prometheus text exposition format 0.0.4. */
-#include "host/hubd/api_internal.h"
+#include "host/hubd/api/api_internal.h"
 
 #include "hal/linux/arena.h"
+#include "host/hubd/phones/phone_key.h"
+#include "host/shared/log.h"
 #include "host/shared/metrics_text.h"
 
 #include <stdio.h>
@@ -138,6 +140,93 @@ static void put_phones(struct metrics_text *text, const struct hub *hub) {
         metrics_put(text, "hub_phones{state=\"%s\"} %u\n",
                     record_phone_state_name((enum record_phone_state)state), states[state]);
     }
+    metrics_one(
+        text, "hub_phones_adb_key_expiring", "gauge",
+        "Phones that have not used the hub's ADB key for 6 days; Android forgets it after 7.",
+        phone_key_expiring(hub));
+}
+
+/* Only where USB is wanted. */
+static void put_usb(struct metrics_text *text, const struct phones *phones) {
+    if (phones->usb != NULL || phones->usb_obstacle != NULL) {
+        metrics_one(text, "hub_usb_up", "gauge",
+                    "1: phones are looked for on USB; 0: this machine shows none (see the log).",
+                    phones->usb_obstacle == NULL);
+    }
+}
+
+/* One row for each controller; the sections' names are the operator's own. */
+static void put_serial_row(struct metrics_text *text, const struct serial_power *power,
+                           const char *name, const char *help,
+                           uint64_t (*value)(const struct serial_power_hub *hub)) {
+    if (power->count == 0) {
+        return;
+    }
+    size_t size = strlen(name);
+    bool is_total = size > 6 && strcmp(name + size - 6, "_total") == 0;
+    metrics_head(text, name, is_total ? "counter" : "gauge", help);
+    for (uint32_t i = 0; i < power->count; i++) {
+        metrics_put(text, "%s{name=\"%s\"} %llu\n", name, power->hubs[i].settings->name,
+                    (unsigned long long)value(&power->hubs[i]));
+    }
+}
+
+static uint64_t is_usable(const struct serial_power_hub *hub) {
+    return serial_power_is_offered(hub) ? 1 : 0;
+}
+
+static uint64_t answers_of(const struct serial_power_hub *hub) {
+    return hub->answers;
+}
+
+static uint64_t failures_of(const struct serial_power_hub *hub) {
+    return hub->failures;
+}
+
+static uint64_t restarts_of(const struct serial_power_hub *hub) {
+    return hub->restarts;
+}
+
+static uint64_t opens_of(const struct serial_power_hub *hub) {
+    return hub->opens;
+}
+
+static void put_serial_hubs(struct metrics_text *text, const struct serial_power *power) {
+    put_serial_row(text, power, "hub_serial_up", "1: the controller answers and is trusted.",
+                   is_usable);
+    put_serial_row(text, power, "hub_serial_opens_total", "Its line was opened.", opens_of);
+    put_serial_row(text, power, "hub_serial_answers_total", "Commands it has answered.",
+                   answers_of);
+    put_serial_row(text, power, "hub_serial_failures_total",
+                   "Commands it refused or left unanswered, lines that were lost.", failures_of);
+    put_serial_row(text, power, "hub_serial_restarts_total",
+                   "It has forgotten what its ports were.", restarts_of);
+}
+
+static void put_battery(struct metrics_text *text, const struct battery_care *care) {
+    static const char *const names[] = {"unknown", "charging", "draining", "resting"};
+    uint32_t counts[array_count(names)] = {0};
+    if (care->count == 0 && !care->is_for_all) {
+        return;
+    }
+    for (uint32_t i = 0; i < care->count; i++) {
+        const struct battery *battery = &care->slots[i].battery;
+        counts[battery->is_resting    ? 3
+               : !battery->is_known   ? 0
+               : battery->is_draining ? 2
+                                      : 1] += 1;
+    }
+    metrics_head(text, "hub_battery_slots", "gauge",
+                 "Slots whose phones' batteries are cared for, by what they do.");
+    for (size_t i = 0; i < array_count(names); i++) {
+        metrics_put(text, "hub_battery_slots{state=\"%s\"} %u\n", names[i], counts[i]);
+    }
+    metrics_one(text, "hub_battery_cuts_total", "counter",
+                "Ports switched off to let a battery drain.", care->cuts);
+    metrics_one(text, "hub_battery_charges_total", "counter", "Ports switched on again.",
+                care->charges);
+    metrics_one(text, "hub_battery_failures_total", "counter",
+                "Of both, that a hub refused or did not do.", care->failures);
 }
 
 /* What was done to bring phones back, and how often their power was switched. */
@@ -153,6 +242,10 @@ static void put_recovery(struct metrics_text *text, const struct phones *phones)
                 phones->power.cycles);
     metrics_one(text, "hub_power_cycle_failures_total", "counter",
                 "Port switches that a hub refused or did not do.", phones->power.failures);
+    metrics_one(text, "hub_power_distrusted_total", "counter",
+                "Hubs and controllers that switched another slot.", phones->power.distrusts);
+    put_serial_hubs(text, &phones->power.serial);
+    put_battery(text, &phones->battery);
 }
 
 enum table_value { TABLE_USED, TABLE_USED_MAX, TABLE_CAPACITY };
@@ -188,9 +281,30 @@ static void put_tables(struct metrics_text *text, const struct hub *hub) {
                 hub->counters.evicted);
     metrics_one(text, "hub_keys_dropped_total", "counter",
                 "Idempotency keys forgotten before their time.", hub->counters.keys_dropped);
+    metrics_one(text, "hub_attempt_texts_dropped_total", "counter",
+                "Outputs and results of attempts that had no room.", hub->counters.texts_dropped);
+    metrics_one(text, "hub_phones_dropped_total", "counter",
+                "New phones that had no room in the store.", hub->counters.phones_dropped);
     put_pools(text, hub, "hub_table_used", "Entries in use.", TABLE_USED);
     put_pools(text, hub, "hub_table_used_max", "Most entries ever in use.", TABLE_USED_MAX);
     put_pools(text, hub, "hub_table_capacity", "Entries that the board has.", TABLE_CAPACITY);
+}
+
+static void put_parts(struct metrics_text *text, const struct hub *hub) {
+    metrics_head(text, "hub_commands_total", "counter", "Upstream's commands, by their answer.");
+    for (unsigned code = 0; code < RECORD_ANSWER_CODE_COUNT; code++) {
+        metrics_put(text, "hub_commands_total{answer=\"%s\"} %llu\n",
+                    record_answer_name((enum record_answer_code)code),
+                    (unsigned long long)hub->counters.answers[code]);
+    }
+    metrics_one(text, "hub_parts_offered_total", "counter", "Items of upstream's taken.",
+                hub->counters.offered);
+    metrics_one(text, "hub_parts_withdrawn_total", "counter", "Items that left at upstream's wish.",
+                hub->counters.withdrawn);
+    metrics_one(text, "hub_grants_renewed_total", "counter", "Grants that upstream renewed.",
+                hub->counters.renewed);
+    metrics_one(text, "hub_phones_idle", "gauge", "Phones that are ready and not wanted.",
+                hub_idle_count(hub));
 }
 
 /* Erase counts of the store's blocks: the largest tells how worn it is, the mean how evenly. */
@@ -210,6 +324,26 @@ static void put_wear(struct metrics_text *text, const struct store *store) {
                 (unsigned)(mean % 1000));
 }
 
+static void put_scrub(struct metrics_text *text, const struct hub *hub) {
+    const struct store_scrub *scrub = &hub->store.scrub;
+    metrics_one(text, "hub_store_scrub_passes_total", "counter",
+                "Times that all that is in use was read since start.", scrub->passes);
+    metrics_one(text, "hub_store_scrub_finished_seconds", "gauge",
+                "When the last pass ended, since 1970; 0: none has, or the time was not known.",
+                hub->scrub_ended.wall_ms / 1000);
+    metrics_one(text, "hub_store_scrub_pass_blocks", "gauge", "Blocks that the pass reads.",
+                scrub->block_count);
+    metrics_one(text, "hub_store_scrub_read_blocks", "gauge", "Blocks of it that were read.",
+                scrub->blocks);
+    metrics_one(text, "hub_store_scrub_damaged", "gauge",
+                "Damaged places that the last pass has found.", scrub->last_damaged);
+    metrics_one(text, "hub_store_scrub_lost_objects", "gauge",
+                "Newest records in them of which there is no other copy.", scrub->last_lost);
+    metrics_one(text, "hub_store_repaired_total", "counter",
+                "Damaged newest records that were written again from another copy.",
+                scrub->repaired);
+}
+
 static void put_store(struct metrics_text *text, const struct hub *hub) {
     const struct store *store = &hub->store;
     metrics_one(text, "hub_store_head_seq", "gauge", "Last sequence number given.",
@@ -223,6 +357,13 @@ static void put_store(struct metrics_text *text, const struct hub *hub) {
                 hub->reserved_bytes);
     metrics_one(text, "hub_store_free_blocks", "gauge", "Erase blocks that are free.",
                 store->free_count);
+    metrics_one(text, "hub_store_bad_blocks", "gauge", "Erase blocks that are not used any more.",
+                store->stats.bad_blocks);
+    metrics_one(text, "hub_store_spare_blocks", "gauge",
+                "Erase blocks that may fail before accepted work may lack room.",
+                hub_spare_blocks(hub));
+    metrics_one(text, "hub_store_worn", "gauge",
+                "1: blocks have failed and few are spare; replace the flash.", hub_is_worn(hub));
     metrics_one(text, "hub_store_programmed_bytes_total", "counter",
                 "Bytes programmed since start.", store->stats.bytes_programmed);
     metrics_one(text, "hub_store_appended_bytes_total", "counter", "Bytes of records since start.",
@@ -237,6 +378,64 @@ static void put_store(struct metrics_text *text, const struct hub *hub) {
                 store->stats.rotten_frames);
     metrics_one(text, "hub_suspect_objects_total", "counter", "Objects unreadable at start.",
                 hub->counters.suspect_objects);
+}
+
+/* What upstream will not get. */
+static void put_gaps(struct metrics_text *text, const struct hub *hub,
+                     const struct uplink *uplink) {
+    const struct record_gap *gap = hub_gap(hub);
+    metrics_one(text, "hub_sync_gap_records", "gauge",
+                "Sequence numbers that were given up, and of which upstream is still to be told.",
+                gap == NULL ? 0 : gap->last - gap->first + 1);
+    metrics_one(text, "hub_sync_gaps_total", "counter", "Times that history was given up.",
+                hub->counters.gaps);
+    metrics_one(text, "hub_sync_unreadable_total", "counter",
+                "Times that the next group for upstream could not be read.",
+                uplink->counters.unreadable);
+    metrics_head(text, "hub_sync_given_up_records_total", "counter",
+                 "Records that upstream will not get, by kind.");
+    for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++) {
+        metrics_put(text, "hub_sync_given_up_records_total{kind=\"%s\"} %llu\n",
+                    record_kind_name((enum record_kind)kind),
+                    (unsigned long long)hub->counters.given_up[kind]);
+    }
+}
+
+/* What the carriers count, by the hub that is carried. */
+static void put_carriers(struct metrics_text *text, const struct api *api) {
+    static const struct {
+        const char *name, *type, *help;
+    } rows[] = {
+        {"hub_carried_connected", "gauge", "Upstream can be reached for a carried hub."},
+        {"hub_carried_pushes_total", "counter", "Pushes of a carried hub that were sent upstream."},
+        {"hub_carried_replies_total", "counter", "Replies of upstream to a carried hub."},
+        {"hub_carried_damaged_frames_total", "counter", "Frames of a serial line that were wrong."},
+        {"hub_carried_wrong_names_total", "counter", "Hellos of a hub that is not the one named."},
+    };
+    for (size_t r = 0; r < array_count(rows) && api->carriers->count > 0; r++) {
+        metrics_head(text, rows[r].name, rows[r].type, rows[r].help);
+        for (uint32_t i = 0; i < api->carriers->count; i++) {
+            const struct carrier *carrier = &api->carriers->rows[i];
+            const uint64_t values[] = {carrier_is_up(carrier), carrier->pushes, carrier->replies,
+                                       carrier->reader.damaged + carrier->reader.too_long,
+                                       carrier->strangers};
+            _Static_assert(array_count(values) == array_count(rows), "one value a row");
+            metrics_put(text, "%s{hub=\"%s\"} %llu\n", rows[r].name, carrier->settings->name,
+                        (unsigned long long)values[r]);
+        }
+    }
+}
+
+static void put_fork(struct metrics_text *text, const struct hub *hub) {
+    metrics_one(text, "hub_store_epoch", "gauge", "Life of the store; upstream names a new one.",
+                hub->store.epoch);
+    metrics_head(text, "hub_fork_state", "gauge", "How far the way out of a fork is.");
+    for (unsigned state = 0; state < HUB_FORK_STATE_COUNT; state++) {
+        metrics_put(text, "hub_fork_state{state=\"%s\"} %d\n",
+                    hub_fork_state_name((enum hub_fork_state)state), hub->fork_state == state);
+    }
+    metrics_one(text, "hub_ended_upstream_total", "counter",
+                "Processes that upstream knew as ended otherwise.", hub->counters.ended_upstream);
 }
 
 static void put_uplink(struct metrics_text *text, const struct api *api) {
@@ -254,17 +453,21 @@ static void put_uplink(struct metrics_text *text, const struct api *api) {
                 "Since upstream last acknowledged, while behind.",
                 is_behind ? (api->now_ms - uplink->acknowledged_ms) / 1000 : 0);
     metrics_one(text, "hub_sync_connects_total", "counter", "Connections made.",
-                uplink->counters.connects);
+                uplink->link.connects);
     metrics_one(text, "hub_sync_resumed_total", "counter", "Of them, by a TLS ticket.",
-                uplink->counters.resumed);
+                uplink->link.resumed);
     metrics_one(text, "hub_sync_failures_total", "counter", "Connections or pushes that failed.",
-                uplink->counters.failures);
+                uplink->link.failures);
     metrics_one(text, "hub_sync_pushes_total", "counter", "Pushes sent.", uplink->counters.pushes);
+    metrics_one(text, "hub_sync_polls_total", "counter", "Of them: empty, for upstream to hold.",
+                uplink->counters.polls);
     metrics_one(text, "hub_sync_records_total", "counter", "Records sent.",
                 uplink->counters.records);
     metrics_one(text, "hub_sync_bytes_total", "counter", "Bytes of pushes.",
                 uplink->counters.bytes_sent);
     metrics_one(text, "hub_sync_forks_total", "counter", "Forks found.", uplink->counters.forks);
+    put_fork(text, api->hub);
+    put_gaps(text, api->hub, uplink);
 }
 
 static void put_process(struct metrics_text *text, const struct api *api) {
@@ -276,10 +479,15 @@ static void put_process(struct metrics_text *text, const struct api *api) {
                 arena.peak_bytes);
     metrics_one(text, "hub_arena_failures_total", "counter", "Allocations refused.",
                 arena.failures);
+    metrics_one(text, "hub_log_suppressed_lines_total", "counter", "Log lines left out in storms.",
+                log_suppressed_count());
     metrics_one(text, "hub_http_connections", "gauge", "Open API connections.", http->open);
     metrics_one(text, "hub_http_requests_total", "counter", "API requests.", http->requests);
     metrics_one(text, "hub_http_refused_total", "counter", "Malformed, too large or too slow.",
                 http->refused);
+    metrics_one(text, "hub_http_timed_out_total", "counter",
+                "Closed: too slow to send a request, or to take an answer or a stream.",
+                http->timed_out);
     metrics_one(text, "hub_http_overflowed_total", "counter", "Turned away: all connections busy.",
                 http->overflowed);
     metrics_one(text, "hub_streams", "gauge", "Event streams open.", api->stream_count);
@@ -318,11 +526,15 @@ void api_get_metrics(const struct http_api_call *call) {
     put_stuck(&text, api->hub);
     put_latency(&text, &api->latency);
     put_phones(&text, api->hub);
+    put_usb(&text, api->phones);
     put_recovery(&text, api->phones);
     put_tables(&text, api->hub);
+    put_parts(&text, api->hub);
     put_store(&text, api->hub);
+    put_scrub(&text, api->hub);
     put_wear(&text, &api->hub->store);
     put_uplink(&text, api);
+    put_carriers(&text, api);
     put_process(&text, api);
     put_callbacks(&text, api->notifier);
     put_artifacts(&text, api->artifacts);

@@ -1,16 +1,13 @@
 #include "host/hubd/notifier.h"
 
-#include "host/shared/json.h"
+#include "host/shared/callback_change.h"
 #include "host/shared/json_write.h"
 #include "host/shared/log.h"
 #include "host/shared/process_id.h"
 #include "host/shared/process_member.h"
-#include "host/shared/process_time.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static const struct backoff again = {.base_ms = 1000, .cap_ms = 3600000, .factor = 3};
 
 /* ---- the list of watches ---- */
 
@@ -64,23 +61,10 @@ void notifier_init(struct notifier *notifier, struct hub *hub, struct callbacks 
     notifier->load_at = callbacks->host_count > 0 ? 0 : HUB_NONE;
 }
 
-enum status notifier_url(struct bytes callback, char *url, size_t capacity) {
-    static jsmntok_t tokens[512];
-    struct json json;
-    struct json_error error;
-    unsigned value;
-    if (callback.size == 0 ||
-        json_parse(&json, callback, tokens, array_count(tokens), &error) != STATUS_OK ||
-        json_member(&json, 0, "url", &value) != STATUS_OK) {
-        return STATUS_NOT_FOUND;
-    }
-    return json_get_string(&json, value, url, capacity);
-}
-
 enum status notifier_watch(struct notifier *notifier, uint32_t process, struct bytes callback) {
     char url[CALLBACK_URL_BYTES];
     uint32_t host;
-    enum status status = notifier_url(callback, url, sizeof url);
+    enum status status = callback_url(callback, url, sizeof url);
     if (status == STATUS_OK) {
         const struct bytes text = {(const uint8_t *)url, strlen(url)};
         status = callback_host_of(notifier->callbacks, text, &host);
@@ -123,30 +107,15 @@ void notifier_wake(struct notifier *notifier, uint32_t process) {
 
 /* ---- which change is next ---- */
 
-struct change {
-    uint64_t id; /* 0: none */
-    uint8_t status;
-    bool is_cancel; /* cancel was asked for */
-    bool is_first;
-};
-
-static bool is_same_status(uint8_t a, uint8_t b) {
-    if (a == PROCESS_NONE || b == PROCESS_NONE) {
-        return a == b;
-    }
-    return strcmp(process_status_names((enum process_status)a, NULL).status,
-                  process_status_names((enum process_status)b, NULL).status) == 0;
-}
-
 /* The oldest change behind what was told. The history is walked from its newest record, so each
  * record is compared with the one that the walk came by before: its successor. */
-static struct change find_change(struct notifier *notifier, uint32_t process) {
+static struct callback_change find_change(struct notifier *notifier, uint32_t process) {
     const struct notifier_watch *watch = &notifier->watches[process];
     struct hub_history history;
     struct bytes bytes;
     uint32_t where;
-    struct change found = {0};
-    struct change newer = {0};
+    struct callback_change found = {0};
+    struct callback_change newer = {0};
     hub_history_start(notifier->hub, process, &history);
     while (history.revision > watch->told &&
            hub_history_next(notifier->hub, &history, &bytes, &where) == STATUS_OK) {
@@ -157,41 +126,24 @@ static struct change find_change(struct notifier *notifier, uint32_t process) {
         if (reader.failed) {
             break;
         }
-        if (newer.id != 0 && (newer.is_cancel || !is_same_status(newer.status, header.status))) {
+        if (callback_is_change(&newer, header.status)) {
             found = newer;
         }
-        newer = (struct change){
-            .id = header.revision,
-            .status = header.status,
-            .is_cancel = header.event == RECORD_CANCEL_REQUESTED_EVENT,
-            .is_first = header.event == RECORD_ACCEPTED_EVENT,
-        };
+        newer = callback_change_of(&header);
     }
-    if (newer.id != 0 && (newer.is_cancel || !is_same_status(newer.status, watch->status))) {
+    if (callback_is_change(&newer, watch->status)) {
         found = newer;
     }
     return found;
 }
 
-static const char *milestone_of(const struct change *change) {
-    if (change->is_cancel) {
-        return "cancel_requested";
-    }
-    return change->is_first
-               ? "accepted"
-               : process_status_names((enum process_status)change->status, NULL).status;
-}
-
 /* ---- telling ---- */
 
 static void write_body(struct notifier *notifier, struct json_writer *writer, uint32_t process,
-                       const struct change *change, bool is_short) {
+                       const struct callback_change *change, bool is_short) {
     struct hub *hub = notifier->hub;
     json_write_begin_object(writer, NULL);
-    json_write_string(writer, "event_type", "process.updated");
-    json_write_string(writer, "milestone", milestone_of(change));
-    json_write_uint(writer, "event_id", change->id);
-    process_time_write_ms(writer, "emitted_at", hub->clock.wall_ms);
+    callback_write_head(writer, change, hub->clock.wall_ms);
     if (!is_short) {
         json_write_begin_object(writer, "process");
         notifier->write(notifier->owner, writer, process);
@@ -199,7 +151,7 @@ static void write_body(struct notifier *notifier, struct json_writer *writer, ui
     } else {
         const struct bytes hub_id = {(const uint8_t *)hub->hub_id, strlen(hub->hub_id)};
         const struct process_id id =
-            process_id_make(hub_id, hub->store.epoch, hub->processes[process].number);
+            process_id_make(hub_id, hub_first_epoch(hub), hub->processes[process].number);
         json_write_begin_object(writer, "process");
         process_member_id(writer, "process_id", &id);
         json_write_string(
@@ -213,7 +165,7 @@ static void write_body(struct notifier *notifier, struct json_writer *writer, ui
 }
 
 static void build_body(struct notifier *notifier, struct callback_slot *slot, uint32_t process,
-                       const struct change *change) {
+                       const struct callback_change *change) {
     for (int is_short = 0; is_short < 2; is_short++) {
         struct json_writer writer;
         struct bytes body;
@@ -227,7 +179,7 @@ static void build_body(struct notifier *notifier, struct callback_slot *slot, ui
     check(false);
 }
 
-static void tell(struct notifier *notifier, uint32_t process, const struct change *change,
+static void tell(struct notifier *notifier, uint32_t process, const struct callback_change *change,
                  uint64_t now_ms) {
     struct notifier_watch *watch = &notifier->watches[process];
     char url[CALLBACK_URL_BYTES];
@@ -237,7 +189,7 @@ static void tell(struct notifier *notifier, uint32_t process, const struct chang
     }
     build_body(notifier, slot, process, change);
     slot->tag = process;
-    if (notifier_url(read_callback(notifier, process), url, sizeof url) != STATUS_OK) {
+    if (callback_url(read_callback(notifier, process), url, sizeof url) != STATUS_OK) {
         callback_give(notifier->callbacks, slot);
         remove_watch(notifier, process);
         return;
@@ -281,11 +233,12 @@ static void take_result(struct notifier *notifier, const struct callback_result 
     if (result->http_status == 410) {
         notifier->counters.given_up += 1;
         remove_watch(notifier, process); /* the receiver wants no more of them */
-    } else if (watch->failures >= NOTIFIER_TRIES) {
+    } else if (watch->failures >= CALLBACK_TRIES) {
         notifier->counters.given_up += 1;
         mark_told(watch);
     } else {
-        watch->due_ms = now_ms + backoff_ms(&again, watch->failures, &notifier->jitter) + 200;
+        watch->due_ms =
+            now_ms + backoff_ms(&callback_again, watch->failures, &notifier->jitter) + 200;
     }
 }
 
@@ -313,7 +266,7 @@ static void look_at(struct notifier *notifier, uint32_t process, uint64_t now_ms
     }
     bool has_ended = of->end_seq != 0;
     if (of->revision > watch->told && is_durable(hub, process)) {
-        struct change change = find_change(notifier, process);
+        struct callback_change change = find_change(notifier, process);
         if (change.id != 0) {
             tell(notifier, process, &change, now_ms);
             return;

@@ -4,7 +4,7 @@
  * each the notifier keeps the last event that was told; the next one is found in the process's own
  * durable history, so nothing is queued, nothing is told before it is durable, and a process's
  * changes are told in their order, one at a time. A change that cannot be delivered is tried
- * NOTIFIER_TRIES times with backoff, then the next one follows. It never holds up the process.
+ * CALLBACK_TRIES times with backoff, then the next one follows. It never holds up the process.
  *
  * After a restart it does not know what was told: for each process that has not ended, or ended
  * within NOTIFIER_RESTART_MS, it tells the newest state again (`event_id` lets a receiver see that
@@ -18,9 +18,8 @@
 
 enum {
     NOTIFIER_PROCESSES = 131072, /* of the largest board */
-    NOTIFIER_TRIES = 10,
-    NOTIFIER_SCAN = 256, /* watches looked at in one turn */
-    NOTIFIER_LOAD = 64,  /* processes read in one turn after a restart */
+    NOTIFIER_SCAN = 256,         /* watches looked at in one turn */
+    NOTIFIER_LOAD = 64,          /* processes read in one turn after a restart */
     NOTIFIER_RESTART_MS = 3600000,
 };
 
@@ -77,8 +76,5 @@ void notifier_wake(struct notifier *notifier, uint32_t process);
 void notifier_release(struct notifier *notifier);
 void notifier_step(struct notifier *notifier, uint64_t now_ms);
 uint64_t notifier_deadline_ms(const struct notifier *notifier);
-
-/* The URL of a request's callback member (its raw JSON). NOT_FOUND. */
-must_check enum status notifier_url(struct bytes callback, char *url, size_t capacity);
 
 #endif

@@ -1,4 +1,4 @@
-#include "host/hubd/settings.h"
+#include "host/hubd/settings_lines.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,34 +32,39 @@ static bool take_phones(void *target, const struct config_item *item) {
     return list == NULL;
 }
 
-static bool take_callbacks(void *target, const struct config_item *item) {
-    static struct callbacks judge;
-    struct settings *settings = target;
-    const char *list = item->value;
-    char part[SETTINGS_ADDRESS_BYTES];
-    while (config_next_part(&list, part, sizeof part)) {
-        judge.host_count = 0;
-        if (settings->callback_count == CALLBACK_HOSTS ||
-            callback_allow(&judge, part) != STATUS_OK) {
+/* SLOT, a blank, and its labels. */
+static bool take_slot_label(void *target, const struct config_item *item) {
+    struct slot_labels *slots = target;
+    size_t size = strcspn(item->value, " \t");
+    bool is_slot = strncmp(item->value, "tcp:", 4) == 0 || strncmp(item->value, "usb:", 4) == 0;
+    if (!is_slot || size <= 4 || size > RECORD_ID_MAX || slots->count == PHONES_MAX) {
+        return false;
+    }
+    struct slot_label *row = &slots->rows[slots->count];
+    memset(row->slot, 0, sizeof row->slot);
+    memcpy(row->slot, item->value, size);
+    for (uint32_t i = 0; i < slots->count; i++) {
+        if (strcmp(slots->rows[i].slot, row->slot) == 0) {
             return false;
         }
-        memcpy(settings->callback_allow[settings->callback_count], part, sizeof part);
-        settings->callback_count += 1;
     }
-    return list == NULL;
+    slots->count += 1;
+    return config_words(item->value + size, row->labels, sizeof row->labels) &&
+           row->labels[0] != '\0';
+}
+
+static bool take_callbacks(void *target, const struct config_item *item) {
+    struct settings *settings = target;
+    return callback_list_take(&settings->callbacks, item->value);
 }
 
 /* A repeated line is refused by these three themselves: the schema leaves that to `take`. */
 static bool take_hub_id(void *target, const struct config_item *item) {
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     const char *id = target;
-    size_t size = strlen(item->value);
-    if (size == 0 || size > RECORD_ID_MAX || strspn(item->value, allowed) != size ||
-        id[0] != '\0') {
+    if (!settings_lines_is_hub_id(item->value) || id[0] != '\0') {
         return false;
     }
-    memcpy(target, item->value, size + 1);
+    memcpy(target, item->value, strlen(item->value) + 1);
     return true;
 }
 
@@ -74,15 +79,7 @@ static bool take_board(void *target, const struct config_item *item) {
 }
 
 static bool take_url(void *target, const struct config_item *item) {
-    struct tcp_address address;
-    const char *url = target;
-    if (url[0] != '\0' || strncmp(item->value, "https://", 8) != 0 ||
-        tcp_parse(item->value + 8, &address) != STATUS_OK || tcp_is_unix(&address) ||
-        strlen(item->value) >= SETTINGS_PATH_BYTES) {
-        return false;
-    }
-    memcpy(target, item->value, strlen(item->value) + 1);
-    return true;
+    return upstream_urls_add(target, item->value);
 }
 
 static bool take_operators(void *target, const struct config_item *item) {
@@ -94,6 +91,33 @@ static bool take_operators(void *target, const struct config_item *item) {
     }
     memcpy(operators, item->value, strlen(item->value) + 1);
     return true;
+}
+
+static bool take_adb_users(void *target, const struct config_item *item) {
+    return adb_access_take(target, item->value);
+}
+
+/* Large, and mostly unused: outside the structure that is cleared, so that it costs no memory. */
+static struct serial_power_settings serial_hubs[SERIAL_POWER_HUBS];
+static char battery_slots[BATTERY_CARE_SLOTS][HAL_USB_SLOT_SIZE];
+
+/* Slots, or `all`. */
+static bool take_battery_slots(void *target, const struct config_item *item) {
+    struct settings *settings = target;
+    const char *list = item->value;
+    char part[HAL_USB_SLOT_SIZE];
+    while (config_next_part(&list, part, sizeof part)) {
+        bool is_slot = strncmp(part, "usb:", 4) == 0 || strcmp(part, "all") == 0;
+        for (uint32_t i = 0; i < settings->battery_slot_count; i++) {
+            is_slot = is_slot && strcmp(settings->battery_slots[i], part) != 0;
+        }
+        if (settings->battery_slot_count == BATTERY_CARE_SLOTS || !is_slot) {
+            return false;
+        }
+        memcpy(settings->battery_slots[settings->battery_slot_count], part, sizeof part);
+        settings->battery_slot_count += 1;
+    }
+    return list == NULL;
 }
 
 /* Absolute paths that programs in containers may read. */
@@ -169,17 +193,26 @@ static enum status check_whole(const struct settings *settings, const char *path
     if ((settings->api_cert[0] == '\0') != (settings->api_key[0] == '\0')) {
         wrong = "[api] cert, key: expected both or none";
     }
-    bool has_url = settings->upstream_url[0] != '\0';
+    if (settings->battery_high < settings->battery_low + 10) {
+        wrong = "[power] battery_low, battery_high: expected at least 10 percent between them";
+    }
+    bool has_url = settings->upstream.count > 0;
     bool has_files = settings->upstream_ca[0] != '\0' && settings->upstream_cert[0] != '\0' &&
                      settings->upstream_key[0] != '\0';
     if (has_url && !has_files) {
         wrong = "[upstream]: expected ca, cert and key beside url";
+    }
+    if (settings->carried_count > 0 && !has_url) {
+        wrong = "[carry]: expected [upstream] url: there is nowhere to carry records to";
     }
     uint64_t block_bytes = settings->board->block_bytes;
     if (settings->store_bytes % block_bytes != 0 ||
         settings->store_bytes / block_bytes > settings->board->block_count ||
         (settings->store_bytes != 0 && settings->store_bytes / block_bytes < 16)) {
         wrong = "[store] size: expected 16 blocks or more of this board, and not more than it has";
+    }
+    if (settings->streams > settings->board->streams) {
+        wrong = "[api] streams: expected not more than this board has";
     }
     if (wrong != NULL) {
         snprintf(error->text, sizeof error->text, "%.300s: %s", path, wrong);
@@ -217,17 +250,36 @@ static struct config_key each_key(const char *section, const char *key, void *ta
 static void set_usual(struct settings *settings) {
     *settings = (struct settings){
         .grace_seconds = 10,
+        .serial_hubs = serial_hubs,
+        .battery_slots = battery_slots,
+        .away_seconds = 180,
+        .battery_low = 40,
+        .battery_high = 80,
+        .battery_check_seconds = 300,
         .adb_ports = true,
+        .delayed_ack = true,
+        .phone_vitals_seconds = 60,
         .containers = usual_containers,
         .artifact_bytes = 1 << 20,
         .artifact_total_bytes = 256 << 20,
     };
 }
 
-enum status settings_read(struct settings *settings, const char *path, struct config_error *error) {
+/* The keys, section by section: one list is too long for a function. */
+struct key_list {
+    struct config_key keys[CONFIG_KEYS];
+    size_t count;
+};
+
+static void add_keys(struct key_list *list, const struct config_key *keys, size_t count) {
+    check(list->count + count <= CONFIG_KEYS);
+    memcpy(list->keys + list->count, keys, count * sizeof *keys);
+    list->count += count;
+}
+
+/* The hub itself, its API, and what it is linked to. */
+static void add_hub_keys(struct key_list *list, struct settings *s) {
     static const char id_expected[] = "once, 1 to 64 letters, digits, dots, dashes or underscores";
-    set_usual(settings);
-    struct settings *s = settings;
     const struct config_key keys[] = {
         needed(each_key("hub", "id", s->hub_id, take_hub_id, id_expected)),
         path_key("hub", "labels", s->labels),
@@ -238,13 +290,69 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         needed(path_key("api", "token_file", s->token_file)),
         path_key("api", "cert", s->api_cert),
         path_key("api", "key", s->api_key),
+        number_key("api", "streams", &s->streams, 1, UINT32_MAX),
+        each_key("upstream", "url", &s->upstream, take_url,
+                 "https://HOST:PORT, each once, at most 4 of one upstream"),
+        path_key("upstream", "ca", s->upstream_ca),
+        path_key("upstream", "cert", s->upstream_cert),
+        path_key("upstream", "key", s->upstream_key),
+        needed(each_key("carry.*", "port", s, settings_lines_take_carried_port,
+                        "once, an absolute path such as /dev/serial/by-id/..., in at most 4 "
+                        "sections named by the id of the hub that is carried")),
+        needed(each_key("carry.*", "cert", s, settings_lines_take_carried_cert, "once, a path")),
+        needed(each_key("carry.*", "key", s, settings_lines_take_carried_key, "once, a path")),
+        each_key("carry.*", "baud", s, settings_lines_take_carried_baud, "once, 1200 to 4000000"),
+        number_key("stop", "grace_seconds", &s->grace_seconds, 0, 3600),
+    };
+    add_keys(list, keys, array_count(keys));
+}
+
+/* Phones: where they are, what they may be used for, and who may reach them. */
+static void add_phone_keys(struct key_list *list, struct settings *s) {
+    static const char slots_expected[] =
+        "a slot once, such as usb:0000:00:14.0-1.4 or tcp:HOST:PORT, a blank, and its labels "
+        "with commas between them";
+    const struct config_key keys[] = {
         {.section = "phones", .key = "usb", .kind = CONFIG_BOOLEAN, .target = &s->usb},
         each_key("phones", "tcp", s, take_phones, "HOST:PORT, ... (at most 128)"),
         path_key("phones", "adb_keys", s->adb_keys),
+        each_key("slots", "labels", &s->slots, take_slot_label, slots_expected),
+        {.section = "phones",
+         .key = "delayed_ack",
+         .kind = CONFIG_BOOLEAN,
+         .target = &s->delayed_ack},
+        number_key("phones", "vitals_seconds", &s->phone_vitals_seconds, 0, 86400),
         number_key("phones", "attempts_per_hour", &s->phone_budget[BUDGET_ATTEMPTS], 1, 1000000),
         number_key("phones", "seconds_per_hour", &s->phone_budget[BUDGET_SECONDS], 1, 1000000),
         number_key("phones", "power_cycles_per_hour", &s->phone_budget[BUDGET_POWER_CYCLES], 1,
                    1000000),
+        needed(each_key("hub_serial.*", "port", s, settings_lines_take_serial_port,
+                        "once, an absolute path such as /dev/serial/by-id/..., in at most 8 "
+                        "sections with names of letters, digits, - and _")),
+        needed(each_key("hub_serial.*", "dialect", s, settings_lines_take_dialect,
+                        "once, cambrionix-universal, cambrionix-pdsync or line")),
+        each_key("hub_serial.*", "baud", s, settings_lines_take_baud, "once, 300 to 4000000"),
+        needed(each_key("hub_serial.*", "slots", s, settings_lines_take_slots,
+                        "PORT=usb:SLOT, ... (ports 1 to 64; no port and no slot twice)")),
+        number_key("phones", "endpoints_per_controller", &s->endpoints_max, 8, 4096),
+        number_key("phones", "away_seconds", &s->away_seconds, 5, 3600),
+        number_key("power", "battery_low", &s->battery_low, 5, 90),
+        number_key("power", "battery_high", &s->battery_high, 10, 100),
+        number_key("power", "battery_check_seconds", &s->battery_check_seconds, 1, 86400),
+        each_key("power", "slots", s, take_battery_slots, "usb:SLOT, ... (each once) or all"),
+        path_key("adb", "dir", s->adb_dir),
+        each_key("adb", "operators", s->adb_operators, take_operators,
+                 "once, unix:PATH or a loopback HOST:PORT"),
+        {.section = "adb", .key = "ports", .kind = CONFIG_BOOLEAN, .target = &s->adb_ports},
+        {.section = "adb", .key = "tcp", .kind = CONFIG_BOOLEAN, .target = &s->adb_tcp},
+        each_key("adb", "users", &s->adb_users, take_adb_users, "user ids, at most 16"),
+    };
+    add_keys(list, keys, array_count(keys));
+}
+
+/* What runs, and what is said of it. */
+static void add_work_keys(struct key_list *list, struct settings *s) {
+    const struct config_key keys[] = {
         path_key("containers", "bubblewrap", s->containers.program),
         path_key("containers", "cgroup", s->containers.cgroup),
         each_key("containers", "readable", &s->containers, take_readable,
@@ -259,10 +367,6 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         size_key("containers", "scratch", &s->containers.scratch_bytes, 1 << 20, (uint64_t)1 << 40),
         size_key("containers", "largest_file", &s->containers.file_bytes, 1 << 20,
                  (uint64_t)1 << 40),
-        path_key("adb", "dir", s->adb_dir),
-        each_key("adb", "operators", s->adb_operators, take_operators,
-                 "once, unix:PATH or a loopback HOST:PORT"),
-        {.section = "adb", .key = "ports", .kind = CONFIG_BOOLEAN, .target = &s->adb_ports},
         needed(path_key("capabilities", "dir", s->capability_dir)),
         each_key("callbacks", "allow", s, take_callbacks,
                  "HOST:PORT or NAME:PORT@ADDRESS, ... (at most 32)"),
@@ -271,13 +375,17 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         path_key("artifacts", "dir", s->artifact_dir),
         size_key("artifacts", "max_bytes", &s->artifact_bytes, 4096, UINT64_C(1) << 30),
         size_key("artifacts", "total_bytes", &s->artifact_total_bytes, 4096, UINT64_C(1) << 40),
-        each_key("upstream", "url", s->upstream_url, take_url, "once, https://HOST:PORT"),
-        path_key("upstream", "ca", s->upstream_ca),
-        path_key("upstream", "cert", s->upstream_cert),
-        path_key("upstream", "key", s->upstream_key),
-        number_key("stop", "grace_seconds", &s->grace_seconds, 0, 3600),
     };
-    const struct config_schema schema = {keys, array_count(keys)};
+    add_keys(list, keys, array_count(keys));
+}
+
+enum status settings_read(struct settings *settings, const char *path, struct config_error *error) {
+    struct key_list list = {.count = 0};
+    set_usual(settings);
+    add_hub_keys(&list, settings);
+    add_phone_keys(&list, settings);
+    add_work_keys(&list, settings);
+    const struct config_schema schema = {list.keys, list.count};
     enum status status = config_read(path, &schema, error);
     if (settings->board == NULL) {
         settings->board = board_named(bytes_of("linux"));

@@ -31,10 +31,27 @@ static void end_read(struct link_usb *link, uint64_t now_ms) {
     pass_on(link, now_ms);
 }
 
+/* In the bootloader: data of a download is taken at once, a command when its packet has ended. */
+static size_t take_packet(struct link_usb *link, struct bytes data, uint64_t now_ms) {
+    size_t taken = phone_bootloader_data(&link->phone->bootloader, data, now_ms);
+    bool is_data = taken > 0 || link->phone->bootloader.data_left > 0;
+    size_t room = FASTBOOT_COMMAND_MAX - link->rx_size;
+    size_t size = data.size < room ? data.size : room;
+    if (is_data || link->phone->bootloader.is_hung) {
+        return taken;
+    }
+    memcpy(link->rx + link->rx_size, data.data, size);
+    link->rx_size += (uint32_t)size;
+    return data.size;
+}
+
 size_t link_usb_take(struct link_usb *link, struct bytes data, uint64_t now_ms) {
     size_t taken = 0;
     if (link->fault == LINK_USB_SILENT) {
         return 0;
+    }
+    if (link->phone->is_in_bootloader) {
+        return take_packet(link, data, now_ms);
     }
     if (link->backlog.size > 0) {
         pass_on(link, now_ms);
@@ -53,6 +70,12 @@ size_t link_usb_take(struct link_usb *link, struct bytes data, uint64_t now_ms) 
 }
 
 void link_usb_take_end(struct link_usb *link, uint64_t now_ms) {
+    if (link->phone->is_in_bootloader && link->rx_size > 0) {
+        struct bytes packet = {link->rx, link->rx_size};
+        link->rx_size = 0;
+        phone_bootloader_command(&link->phone->bootloader, packet, now_ms);
+        return;
+    }
     if (link->rx_size > 0 && link->backlog.size == 0) {
         end_read(link, now_ms);
     }
@@ -100,9 +123,60 @@ static bool end_transfer(struct link_usb *link) {
     return is_short;
 }
 
-bool link_usb_give(struct link_usb *link, uint8_t *target, uint32_t size, uint32_t *moved) {
+/* One answer of the bootloader is one transfer. */
+static bool give_answer(struct phone_bootloader *bootloader, uint8_t *target, uint32_t size,
+                        uint32_t *moved, uint64_t now_ms) {
+    struct bytes answer = phone_bootloader_answer(bootloader, now_ms);
+    if (answer.size == 0) {
+        return false;
+    }
+    *moved = answer.size < size ? (uint32_t)answer.size : size;
+    memcpy(target, answer.data, *moved);
+    phone_bootloader_answered(bootloader);
+    return true;
+}
+
+bool link_usb_is_stalled(const struct link_usb *link) {
+    return link->phone->is_in_bootloader && link->phone->bootloader.is_stalled;
+}
+
+enum status link_usb_say(struct link_usb *link, struct bytes data, uint32_t count) {
+    if (link->raw_count == LINK_USB_RAWS) {
+        return STATUS_FULL;
+    }
+    if (data.size > LINK_USB_RAW_BYTES) {
+        return STATUS_TOO_LARGE;
+    }
+    struct link_usb_raw *raw = &link->raws[link->raw_count];
+    *raw = (struct link_usb_raw){.size = (uint32_t)data.size, .count = count};
+    memcpy(raw->data, data.data, data.size);
+    link->raw_count += 1;
+    return STATUS_OK;
+}
+
+/* A transfer that is too small for it gets its beginning. */
+static void give_raw(struct link_usb *link, uint8_t *target, uint32_t size, uint32_t *moved) {
+    struct link_usb_raw *raw = &link->raws[0];
+    *moved = raw->size < size ? raw->size : size;
+    memcpy(target, raw->data, *moved);
+    raw->count -= 1;
+    if (raw->count == 0) {
+        link->raw_count -= 1;
+        memmove(raw, raw + 1, link->raw_count * sizeof *raw);
+    }
+}
+
+bool link_usb_give(struct link_usb *link, uint8_t *target, uint32_t size, uint32_t *moved,
+                   uint64_t now_ms) {
     if (link->fault == LINK_USB_SILENT) {
         return false;
+    }
+    if (link->phone->is_in_bootloader) {
+        return give_answer(&link->phone->bootloader, target, size, moved, now_ms);
+    }
+    if (*moved == 0 && link->tx_left == 0 && link->raw_count > 0) {
+        give_raw(link, target, size, moved);
+        return true;
     }
     while (*moved < size) {
         struct bytes output = phone_output(link->phone);
@@ -140,8 +214,9 @@ bool link_usb_give(struct link_usb *link, uint8_t *target, uint32_t size, uint32
 
 /* ---- what it says it is ---- */
 
-void link_usb_describe(uint8_t protocol, uint8_t target[LINK_USB_DESCRIPTORS]) {
-    static const uint8_t phone[LINK_USB_DESCRIPTORS] = {
+void link_usb_describe(const struct phone *phone, uint16_t packet_bytes,
+                       uint8_t target[LINK_USB_DESCRIPTORS]) {
+    static const uint8_t usual[LINK_USB_DESCRIPTORS] = {
         18,   1,    0x00, 0x02, 0,    0,    0,    64,   0xd1,
         0x18, 0xe7, 0x4e, 0x40, 0x04, 1,    2,    3,    1,   /* device */
         9,    2,    32,   0,    1,    1,    0,    0x80, 250, /* configuration */
@@ -149,8 +224,21 @@ void link_usb_describe(uint8_t protocol, uint8_t target[LINK_USB_DESCRIPTORS]) {
         7,    5,    0x81, 2,    0,    2,    0,               /* bulk in */
         7,    5,    0x01, 2,    0,    2,    0,               /* bulk out */
     };
-    memcpy(target, phone, sizeof phone);
-    target[18 + 9 + 7] = protocol;
+    memcpy(target, usual, sizeof usual);
+    if (phone->is_in_bootloader) { /* 18d1:4ee0, ff/42/03 */
+        target[10] = 0xe0;
+        target[18 + 9 + 7] = FASTBOOT_USB_PROTOCOL;
+    }
+    target[16] = link_usb_serial(phone)[0] == '\0' ? 0 : 3;
+    for (unsigned i = 18 + 9 + 9 + 4; i < LINK_USB_DESCRIPTORS; i += 7) {
+        target[i] = (uint8_t)(packet_bytes & 0xff);
+        target[i + 1] = (uint8_t)(packet_bytes >> 8);
+    }
+}
+
+const char *link_usb_serial(const struct phone *phone) {
+    bool is_blank = phone->is_in_bootloader && phone->options->bootloader.has_no_serial;
+    return is_blank ? "" : phone->state.serial;
 }
 
 static size_t put_string(const char *text, uint8_t target[255]) {
@@ -165,7 +253,8 @@ static size_t put_string(const char *text, uint8_t target[255]) {
     return size;
 }
 
-int link_usb_answer(const uint8_t setup[8], const char *serial, uint8_t *target, size_t capacity) {
+int link_usb_answer(const uint8_t setup[8], const struct phone *phone, uint16_t packet_bytes,
+                    uint8_t *target, size_t capacity) {
     static const uint8_t languages[] = {4, 3, 0x09, 0x04};
     static const char *const names[] = {"", "phonesim", "Phone"};
     uint8_t all[255];
@@ -176,7 +265,7 @@ int link_usb_answer(const uint8_t setup[8], const char *serial, uint8_t *target,
     uint8_t index = setup[2];
     if (setup[3] == 1 || setup[3] == 2) {
         uint8_t both[LINK_USB_DESCRIPTORS];
-        link_usb_describe(1, both);
+        link_usb_describe(phone, packet_bytes, both);
         size_t from = setup[3] == 1 ? 0 : 18;
         size = setup[3] == 1 ? 18 : sizeof both - 18;
         memcpy(all, both + from, size);
@@ -184,7 +273,7 @@ int link_usb_answer(const uint8_t setup[8], const char *serial, uint8_t *target,
         size = sizeof languages;
         memcpy(all, languages, size);
     } else if (setup[3] == 3 && index <= 3) {
-        size = put_string(index == 3 ? serial : names[index], all);
+        size = put_string(index == 3 ? link_usb_serial(phone) : names[index], all);
     } else {
         return -1;
     }

@@ -1,5 +1,6 @@
 /* link_usb.h - lets a host reach an emulated phone over the two bulk endpoints of its ADB
- * interface, as adbd drives them: whatever carries the transfers (tests/usb) asks here.
+ * interface, as adbd drives them, or those of its bootloader: whatever carries the transfers
+ * (tests/usb) asks here.
  *
  * As a real adbd, the phone reads into buffers of 16 KiB: what the host sends is seen when such a
  * buffer is full or a packet is short, so a host that leaves out the empty packet behind a payload
@@ -23,6 +24,15 @@ enum link_usb_fault {
     LINK_USB_FAULT_COUNT
 };
 
+enum { LINK_USB_RAWS = 4, LINK_USB_RAW_BYTES = 64 };
+
+/* A transfer that no adbd would send. */
+struct link_usb_raw {
+    uint32_t size;
+    uint32_t count; /* how often */
+    uint8_t data[LINK_USB_RAW_BYTES];
+};
+
 struct link_usb {
     struct phone *phone;
     uint16_t packet_bytes;
@@ -33,6 +43,8 @@ struct link_usb {
     uint32_t tx_size;      /* its whole size */
     uint32_t payload_size; /* of the header before */
     bool owes_empty;
+    uint32_t raw_count;
+    struct link_usb_raw raws[LINK_USB_RAWS]; /* to be sent between messages, first first */
     uint8_t rx[LINK_USB_READ];
 };
 
@@ -47,14 +59,26 @@ void link_usb_take_end(struct link_usb *link, uint64_t now_ms);
 
 /* Puts what the phone sends into an IN transfer that has `moved` of `size` bytes; true: the
  * transfer is complete. */
-bool link_usb_give(struct link_usb *link, uint8_t *target, uint32_t size, uint32_t *moved);
+bool link_usb_give(struct link_usb *link, uint8_t *target, uint32_t size, uint32_t *moved,
+                   uint64_t now_ms);
 
-/* Descriptors of a high-speed phone with one interface: ADB (1) or fastboot (3). */
-void link_usb_describe(uint8_t protocol, uint8_t target[LINK_USB_DESCRIPTORS]);
+/* Has it send these bytes as they are, so many times, before what it would say. FULL. TOO_LARGE. */
+must_check enum status link_usb_say(struct link_usb *link, struct bytes data, uint32_t count);
+
+/* Whether its endpoints are halted until the port is reset. */
+bool link_usb_is_stalled(const struct link_usb *link);
+
+/* Descriptors of a phone with one interface, that of Android or that of its bootloader, which
+ * other ids name; `packet_bytes` is 512 at high speed, 64 at full speed. */
+void link_usb_describe(const struct phone *phone, uint16_t packet_bytes,
+                       uint8_t target[LINK_USB_DESCRIPTORS]);
+/* What the bus shows as its serial number; "": it has none. */
+const char *link_usb_serial(const struct phone *phone);
 
 /* Answers a standard request for a descriptor (USB 2.0, 9.4.3): the device, its configuration, its
  * strings. Returns the size; negative: stalled. */
-int link_usb_answer(const uint8_t setup[8], const char *serial, uint8_t *target, size_t capacity);
+int link_usb_answer(const uint8_t setup[8], const struct phone *phone, uint16_t packet_bytes,
+                    uint8_t *target, size_t capacity);
 
 const char *link_usb_fault_name(enum link_usb_fault fault);
 

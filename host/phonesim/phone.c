@@ -3,13 +3,15 @@
 #include "host/phonesim/phone_service.h"
 
 #include "host/shared/adb_key.h"
+#include "protocol/text.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const unsigned features = ADB_FEATURE_SHELL_V2 | ADB_FEATURE_CMD | ADB_FEATURE_STAT_V2 |
                                  ADB_FEATURE_LS_V2 | ADB_FEATURE_FIXED_PUSH_MKDIR |
-                                 ADB_FEATURE_ABB | ADB_FEATURE_ABB_EXEC;
+                                 ADB_FEATURE_SENDRECV_V2 | ADB_FEATURE_ABB | ADB_FEATURE_ABB_EXEC |
+                                 ADB_FEATURE_DELAYED_ACK;
 
 void phone_init(struct phone *phone, const struct phone_options *options, const char *serial,
                 uint32_t number, uint64_t now_ms) {
@@ -25,6 +27,8 @@ void phone_init(struct phone *phone, const struct phone_options *options, const 
     phone->random = options->seed * 1000003u + number;
     phone->accept_at_ms = UINT64_MAX;
     phone_state_init(&phone->state, serial, number, now_ms);
+    phone_bootloader_init(&phone->bootloader, &options->bootloader, &options->faults,
+                          phone->state.serial);
 }
 
 bool phone_is_free(const struct phone *phone, uint64_t now_ms) {
@@ -36,8 +40,16 @@ void phone_connect(struct phone *phone) {
     phone->is_connected = true;
     phone->is_leaving = false;
     phone->accept_at_ms = UINT64_MAX;
+    if (phone->is_in_bootloader) {
+        return;
+    }
     adb_connection_init(&phone->connection, ADB_CONNECTION_DEVICE, PHONE_PAYLOAD_MAX,
                         phone->output_memory, sizeof phone->output_memory);
+    phone->connection.offered_window = PHONE_WINDOW;
+}
+
+void phone_reset(struct phone *phone) {
+    phone_bootloader_reset(&phone->bootloader);
 }
 
 static void end_sessions(struct phone *phone) {
@@ -50,6 +62,10 @@ static void end_sessions(struct phone *phone) {
 
 void phone_disconnect(struct phone *phone) {
     end_sessions(phone);
+    if (phone->is_leaving && phone->is_connected) {
+        phone->is_in_bootloader = phone->boots_bootloader;
+        phone_reset(phone);
+    }
     phone->is_connected = false;
 }
 
@@ -63,7 +79,7 @@ static void accept_host(struct phone *phone) {
                                 .product = {(const uint8_t *)product, strlen(product)},
                                 .model = {(const uint8_t *)model, strlen(model)},
                                 .device = {(const uint8_t *)device, strlen(device)},
-                                .features = features};
+                                .features = features & ~phone->options->lacks};
     if (adb_connection_accept(&phone->connection, &banner) == STATUS_OK) {
         phone->accept_at_ms = UINT64_MAX;
     }
@@ -130,6 +146,9 @@ static void on_open(struct phone *phone, uint32_t stream, struct bytes name, uin
     struct bytes reboot = bytes_of("reboot:");
     if (name.size >= reboot.size && memcmp(name.data, reboot.data, reboot.size) == 0) {
         phone->state.wants_reboot = true;
+        name.data += reboot.size;
+        name.size -= reboot.size;
+        phone->state.wants_bootloader = text_is(name, bytes_of("bootloader"));
         adb_connection_accept_stream(&phone->connection, stream);
         return;
     }
@@ -141,8 +160,9 @@ static void on_open(struct phone *phone, uint32_t stream, struct bytes name, uin
     char line[PHONE_LOG_LINE_SIZE];
     snprintf(line, sizeof line, "run %.*s", (int)command.size, (const char *)command.data);
     phone_state_log(&phone->state, line);
-    phone_session_set_fault(
-        session, phone_fault_draw(&phone->options->faults, &phone->random, command), now_ms);
+    enum phone_fault_kind fault =
+        phone_fault_draw(&phone->options->faults, &phone->random, command);
+    phone_session_set_fault(session, fault == PHONE_FAULT_STALL ? PHONE_FAULT_HANG : fault, now_ms);
     adb_connection_accept_stream(&phone->connection, stream);
 }
 
@@ -172,7 +192,7 @@ static void on_dialled(struct phone *phone, struct phone_session *session,
         phone_shell_print(&session->shell.output, "%.*s", (int)event->data.size,
                           (const char *)event->data.data);
     } else if (event->kind == ADB_EVENT_DATA_END) {
-        adb_connection_acknowledge(&phone->connection, event->stream);
+        adb_connection_acknowledge(&phone->connection, event->stream, 0);
     } else if (event->kind == ADB_EVENT_CLOSED) {
         end_dial(session, session->has_dialled ? NULL : "refused by the host");
     }
@@ -209,7 +229,7 @@ static void on_stream_event(struct phone *phone, const struct adb_connection_eve
         return;
     }
     if (event->kind == ADB_EVENT_DATA_END) {
-        adb_connection_acknowledge(&phone->connection, event->stream);
+        adb_connection_acknowledge(&phone->connection, event->stream, 0);
         return;
     }
     if (session == NULL) {
@@ -255,8 +275,26 @@ void phone_receive(struct phone *phone, struct bytes *input, uint64_t now_ms) {
     }
 }
 
+static void begin_boot(struct phone *phone, bool is_in_bootloader, uint64_t now_ms) {
+    phone->is_leaving = true;
+    phone->boots_bootloader = is_in_bootloader && phone->options->bootloader.folder[0] != '\0';
+    phone->back_ms = now_ms + phone->options->reboot_ms;
+    phone_state_boot(&phone->state, phone->back_ms);
+}
+
+static void step_bootloader(struct phone *phone, uint64_t now_ms) {
+    const struct phone_bootloader *bootloader = &phone->bootloader;
+    if (bootloader->is_leaving && bootloader->answer_bytes == 0) {
+        begin_boot(phone, bootloader->boots == PHONE_BOOT_BOOTLOADER, now_ms);
+    }
+}
+
 void phone_step(struct phone *phone, uint64_t now_ms) {
     if (!phone->is_connected || phone->is_leaving) {
+        return;
+    }
+    if (phone->is_in_bootloader) {
+        step_bootloader(phone, now_ms);
         return;
     }
     if (now_ms >= phone->accept_at_ms) {
@@ -275,9 +313,7 @@ void phone_step(struct phone *phone, uint64_t now_ms) {
         }
     }
     if (phone->state.wants_reboot) {
-        phone->is_leaving = true;
-        phone->back_ms = now_ms + phone->options->reboot_ms;
-        phone_state_boot(&phone->state, phone->back_ms);
+        begin_boot(phone, phone->state.wants_bootloader, now_ms);
     }
 }
 

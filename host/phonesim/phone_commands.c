@@ -339,6 +339,7 @@ static int run_id(struct phone_call *call) {
 
 static int run_reboot(struct phone_call *call) {
     call->state->wants_reboot = true;
+    call->state->wants_bootloader = is_word(call, 1, "bootloader");
     return 0;
 }
 

@@ -10,7 +10,7 @@ static const struct {
     enum phone_fault_kind kind;
 } kinds[] = {
     {"hang", PHONE_FAULT_HANG}, {"drop", PHONE_FAULT_DROP},       {"fail", PHONE_FAULT_FAIL},
-    {"slow", PHONE_FAULT_SLOW}, {"garbage", PHONE_FAULT_GARBAGE},
+    {"slow", PHONE_FAULT_SLOW}, {"garbage", PHONE_FAULT_GARBAGE}, {"stall", PHONE_FAULT_STALL},
 };
 
 uint64_t phone_fault_random(uint64_t *random) {

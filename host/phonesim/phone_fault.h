@@ -9,11 +9,12 @@
 
 enum phone_fault_kind {
     PHONE_FAULT_NONE,
-    PHONE_FAULT_HANG,   /* takes the command and never answers */
-    PHONE_FAULT_DROP,   /* disconnects in the middle of the answer */
-    PHONE_FAULT_FAIL,   /* exit status 1 and an error text, or FAIL */
-    PHONE_FAULT_SLOW,   /* answers late */
-    PHONE_FAULT_GARBAGE /* sends bytes that are not ADB */
+    PHONE_FAULT_HANG,    /* takes the command and never answers */
+    PHONE_FAULT_DROP,    /* disconnects in the middle of the answer */
+    PHONE_FAULT_FAIL,    /* exit status 1 and an error text, or FAIL */
+    PHONE_FAULT_SLOW,    /* answers late */
+    PHONE_FAULT_GARBAGE, /* sends bytes that are not ADB */
+    PHONE_FAULT_STALL    /* in the bootloader: halts its endpoints; else as hang */
 };
 
 enum { PHONE_FAULT_PREFIX_SIZE = 64, PHONE_FAULTS_MAX = 16 };

@@ -11,7 +11,11 @@ enum {
     PHONE_FILES_MAX = 128, /* of one phone, directories that were made included */
     PHONE_FILES_PATH_SIZE = 256,
     PHONE_FILES_BLOCK_BYTES = 64 * 1024,
+#ifdef __SANITIZE_ADDRESS__
+    PHONE_FILES_BLOCKS = 512 /* whoever looks for leaks reads all of them after each test */
+#else
     PHONE_FILES_BLOCKS = 17408 /* 1088 MiB for all phones */
+#endif
 };
 
 struct phone_file {

@@ -60,6 +60,7 @@ void phone_state_boot(struct phone_state *state, uint64_t now_ms) {
     state->booted_ms = now_ms;
     state->forced_level = -1;
     state->wants_reboot = false;
+    state->wants_bootloader = false;
     state->log_count = 0;
     for (size_t i = 0; i < PHONE_SETTINGS_MAX; i++) {
         if (strncmp(state->settings[i].name, "persist.", 8) != 0) {
@@ -132,9 +133,31 @@ uint64_t phone_state_uptime_ms(const struct phone_state *state, uint64_t now_ms)
     return now_ms - state->booted_ms + 60000; /* it was up before anybody looked */
 }
 
+static int battery_milli(const struct phone_state *state, uint64_t now_ms) {
+    int64_t moved = (int64_t)(now_ms - state->battery_ms) * state->battery_milli_s / 1000;
+    int64_t milli = state->battery_milli + (state->has_power ? moved : -moved);
+    return milli < 1000 ? 1000 : milli > 100000 ? 100000 : (int)milli;
+}
+
+void phone_state_set_battery(struct phone_state *state, int level, int milli_s, uint64_t now_ms) {
+    state->has_battery = true;
+    state->battery_milli = level * 1000;
+    state->battery_milli_s = milli_s;
+    state->battery_ms = now_ms;
+}
+
+void phone_state_set_power(struct phone_state *state, bool has_power, uint64_t now_ms) {
+    state->battery_milli = battery_milli(state, now_ms);
+    state->battery_ms = now_ms;
+    state->has_power = has_power;
+}
+
 int phone_state_battery_level(const struct phone_state *state, uint64_t now_ms) {
     if (state->forced_level >= 0) {
         return state->forced_level;
+    }
+    if (state->has_battery) {
+        return battery_milli(state, now_ms) / 1000;
     }
     /* A saw between 55 and 95, a percent a minute; each phone starts elsewhere on it. */
     uint64_t step =

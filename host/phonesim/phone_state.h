@@ -30,7 +30,13 @@ struct phone_state {
     uint32_t number; /* from 0; gives model, first battery level and storage use */
     uint64_t booted_ms;
     int forced_level; /* `dumpsys battery set level`; -1: none */
+    bool has_battery; /* one that charges while it has power; else a saw of its own */
+    bool has_power;
+    int battery_milli;   /* thousandths of a percent, at `battery_ms` */
+    int battery_milli_s; /* gained a second with power, lost without */
+    uint64_t battery_ms;
     bool wants_reboot;
+    bool wants_bootloader; /* then */
     struct phone_setting settings[PHONE_SETTINGS_MAX];
     struct phone_log_line log[PHONE_LOG_LINES];
     uint32_t log_begin;
@@ -55,7 +61,12 @@ bool phone_state_property_at(const struct phone_state *state, size_t index, cons
 must_check enum status phone_state_set_property(struct phone_state *state, const char *name,
                                                 const char *value);
 
-/* 1..100: falls and rises by a percent a minute. */
+/* Gives it a battery that charges and drains by so many thousandths of a percent a second. */
+void phone_state_set_battery(struct phone_state *state, int level, int milli_s, uint64_t now_ms);
+/* Its cable has power, or has none. */
+void phone_state_set_power(struct phone_state *state, bool has_power, uint64_t now_ms);
+
+/* 1..100. Without a battery that charges: falls and rises by a percent a minute. */
 int phone_state_battery_level(const struct phone_state *state, uint64_t now_ms);
 uint64_t phone_state_uptime_ms(const struct phone_state *state, uint64_t now_ms);
 void phone_state_log(struct phone_state *state, const char *text);

@@ -86,12 +86,9 @@ static enum status refuse(struct phone_session *session, const char *why) {
     return answer_fail(session, why);
 }
 
-/* The request is "path,mode"; a mode of another type than a file's is a link. */
-static enum status on_send(struct phone_session *session) {
+/* A mode of another type than a file's is a link. */
+static enum status begin_file(struct phone_session *session, struct bytes name, uint32_t mode) {
     char path[PHONE_FILES_PATH_SIZE];
-    char *comma = strrchr(session->path, ',');
-    unsigned long mode = comma != NULL ? strtoul(comma + 1, NULL, 10) : 0644;
-    size_t size = comma != NULL ? (size_t)(comma - session->path) : session->path_size;
     session->is_refused = false;
     if (session->incoming != NULL) {
         return STATUS_MALFORMED;
@@ -102,16 +99,24 @@ static enum status on_send(struct phone_session *session) {
     if ((mode & MODE_TYPE) != 0 && (mode & MODE_TYPE) != MODE_FILE) {
         return refuse(session, "only plain files are emulated");
     }
-    struct bytes name = {(const uint8_t *)session->path, size};
     if (phone_files_normalise(name, path) != STATUS_OK) {
         return refuse(session, "File name too long");
     }
     if (phone_files_is_directory(&session->state->files, path)) {
         return refuse(session, "couldn't create file: Is a directory");
     }
-    session->mode = (uint32_t)mode;
+    session->mode = mode;
     session->incoming = phone_files_create(&session->state->files, path);
     return session->incoming != NULL ? STATUS_OK : refuse(session, "too many files");
+}
+
+/* The request is "path,mode". */
+static enum status on_send(struct phone_session *session) {
+    char *comma = strrchr(session->path, ',');
+    unsigned long mode = comma != NULL ? strtoul(comma + 1, NULL, 10) : 0644;
+    size_t size = comma != NULL ? (size_t)(comma - session->path) : session->path_size;
+    struct bytes name = {(const uint8_t *)session->path, size};
+    return begin_file(session, name, (uint32_t)mode);
 }
 
 static enum status on_data(struct phone_session *session, struct bytes data) {
@@ -146,12 +151,35 @@ static enum status on_done(struct phone_session *session, uint32_t modified_s) {
     return answer_okay(session);
 }
 
+/* The second half of SEND_V2 and RECV_V2. Packing is not emulated and not offered. */
+static enum status on_settings(struct phone_session *session, const struct adb_file_piece *piece) {
+    char path[PHONE_FILES_PATH_SIZE];
+    struct bytes name = {(const uint8_t *)session->path, session->path_size};
+    if (piece->id == ADB_FILE_SEND_V2) {
+        return piece->flags != 0 ? refuse(session, "unsupported flags")
+                                 : begin_file(session, name, piece->value);
+    }
+    if (session->streaming != 0) {
+        return STATUS_MALFORMED;
+    }
+    if (session->fault == PHONE_FAULT_FAIL) {
+        return answer_fail(session, "phonesim: failed on purpose");
+    }
+    if (piece->flags != 0 || phone_files_normalise(name, path) != STATUS_OK) {
+        return answer_fail(session, piece->flags != 0 ? "unsupported flags" : "File name too long");
+    }
+    return on_recv(session, path);
+}
+
 /* A request with a path is complete. */
 static enum status on_path(struct phone_session *session, uint32_t id) {
     char path[PHONE_FILES_PATH_SIZE];
     struct bytes name = {(const uint8_t *)session->path, session->path_size};
     if (id == ADB_FILE_SEND) {
         return on_send(session);
+    }
+    if (id == ADB_FILE_SEND_V2 || id == ADB_FILE_RECV_V2) {
+        return STATUS_OK; /* its settings follow */
     }
     if (session->streaming != 0) {
         return STATUS_MALFORMED;
@@ -180,6 +208,9 @@ static enum status on_piece(struct phone_session *session, const struct adb_file
         return STATUS_OK;
     default:
         break;
+    }
+    if (piece->is_settings) {
+        return on_settings(session, piece);
     }
     session->path_size = piece->is_first ? 0 : session->path_size;
     if (piece->data.size > 0) { /* the reader keeps it below ADB_FILE_PATH_MAX */

@@ -1,5 +1,6 @@
 /* phonesim - emulated phones that a real adb accepts: one process, one loop. */
 #include "host/phonesim/link_tcp.h"
+#include "host/shared/version.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -8,8 +9,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-#define PHONESIM_VERSION "0.1.0"
 
 enum { PHONES_MAX = 256, EXIT_USAGE = 2, HOUR_MS = 3600000 };
 
@@ -37,6 +36,8 @@ static const char usage[] =
     "                      command that starts with PREFIX (every one); repeatable\n"
     "  --seed N            for all that is drawn (1)\n"
     "  --reboot-ms MS      how long a reboot takes (3000)\n"
+    "  --without A,B       lack these features, as older phones do (delayed_ack, sendrecv_v2, "
+    "...)\n"
     "  --help, --version\n";
 
 /* --- options --- */
@@ -101,12 +102,23 @@ static const char *set_reboot(struct options *options, const char *value) {
     return NULL;
 }
 
+/* Names are read as a banner's are, so that they are the same. */
+static const char *set_without(struct options *options, const char *value) {
+    char text[512];
+    struct adb_banner banner;
+    snprintf(text, sizeof text, "device::features=%s", value);
+    adb_banner_read((struct bytes){(const uint8_t *)text, strlen(text)}, &banner);
+    options->phone.lacks = banner.features;
+    return banner.features != 0 ? NULL : "features as adb names them: delayed_ack,sendrecv_v2,…";
+}
+
 static const struct {
     const char *name;
     const char *(*set)(struct options *options, const char *value); /* NULL, or what was expected */
 } settings[] = {
-    {"--count", set_count}, {"--adb-tcp", set_address}, {"--serial", set_serial},
-    {"--fault", set_fault}, {"--seed", set_seed},       {"--reboot-ms", set_reboot},
+    {"--count", set_count},     {"--adb-tcp", set_address}, {"--serial", set_serial},
+    {"--fault", set_fault},     {"--seed", set_seed},       {"--reboot-ms", set_reboot},
+    {"--without", set_without},
 };
 
 static int refuse(const char *name, const char *value, const char *expected) {
@@ -281,7 +293,7 @@ int main(int count, char **arguments) {
         return 0;
     }
     if (count == 2 && strcmp(arguments[1], "--version") == 0) {
-        puts("phonesim " PHONESIM_VERSION);
+        puts("phonesim " HUB_VERSION);
         return 0;
     }
     int status = take_options(&options, count, arguments);

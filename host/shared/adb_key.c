@@ -118,7 +118,8 @@ static enum status load(struct adb_key *key, const char *path) {
     enum status status = read_whole(path, pem, sizeof pem, &size);
     if (status == STATUS_OK) {
         pem[size] = '\0'; /* mbed TLS wants the NUL of a PEM counted */
-        int failed = mbedtls_pk_parse_key(&key->pk, (const unsigned char *)pem, size + 1, NULL, 0);
+        int failed =
+            MBEDTLS_COMPAT_PARSE_KEY(&key->pk, (const unsigned char *)pem, size + 1, random_bytes);
         status = failed != 0 ? STATUS_MALFORMED : STATUS_OK;
     }
     mbedtls_platform_zeroize(pem, sizeof pem);
@@ -199,9 +200,8 @@ void adb_key_close(struct adb_key *key) {
 
 enum status adb_key_sign(struct adb_key *key, const uint8_t token[ADB_TOKEN_SIZE],
                          uint8_t signature[ADB_SIGNATURE_SIZE]) {
-    int failed = mbedtls_rsa_rsassa_pkcs1_v15_sign(mbedtls_pk_rsa(key->pk), random_bytes, NULL,
-                                                   MBEDTLS_RSA_PRIVATE, MBEDTLS_MD_SHA1,
-                                                   ADB_TOKEN_SIZE, token, signature);
+    int failed = MBEDTLS_COMPAT_RSA_SIGN(mbedtls_pk_rsa(key->pk), random_bytes, MBEDTLS_MD_SHA1,
+                                         ADB_TOKEN_SIZE, token, signature);
     return failed != 0 ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
@@ -231,13 +231,12 @@ enum status adb_key_verify(struct bytes text, const uint8_t token[ADB_TOKEN_SIZE
         modulus[i] = raw[8 + KEY_BYTES - 1 - i];
     }
     mbedtls_rsa_context rsa;
-    mbedtls_rsa_init(&rsa, MBEDTLS_RSA_PKCS_V15, 0);
-    bool is_good =
-        mbedtls_rsa_import_raw(&rsa, modulus, sizeof modulus, NULL, 0, NULL, 0, NULL, 0, exponent,
-                               sizeof exponent) == 0 &&
-        mbedtls_rsa_complete(&rsa) == 0 &&
-        mbedtls_rsa_rsassa_pkcs1_v15_verify(&rsa, NULL, NULL, MBEDTLS_RSA_PUBLIC, MBEDTLS_MD_SHA1,
-                                            ADB_TOKEN_SIZE, token, signature.data) == 0;
+    MBEDTLS_COMPAT_RSA_INIT(&rsa);
+    bool is_good = mbedtls_rsa_import_raw(&rsa, modulus, sizeof modulus, NULL, 0, NULL, 0, NULL, 0,
+                                          exponent, sizeof exponent) == 0 &&
+                   mbedtls_rsa_complete(&rsa) == 0 &&
+                   MBEDTLS_COMPAT_RSA_VERIFY(&rsa, MBEDTLS_MD_SHA1, ADB_TOKEN_SIZE, token,
+                                             signature.data) == 0;
     mbedtls_rsa_free(&rsa);
     return is_good ? STATUS_OK : STATUS_DENIED;
 }

@@ -5,9 +5,8 @@
 #ifndef HOST_SHARED_ADB_KEY_H
 #define HOST_SHARED_ADB_KEY_H
 
+#include "hal/linux/mbedtls_compat.h"
 #include "protocol/adb.h"
-
-#include <mbedtls/pk.h>
 
 struct adb_key {
     mbedtls_pk_context pk;

@@ -1,8 +1,13 @@
 #include "host/shared/callback.h"
 
+#include "host/shared/config.h"
+
 #include "host/shared/hmac_sha256.h"
 #include "host/shared/status_text.h"
 
+#include <unistd.h>
+#include <fcntl.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +57,26 @@ static bool split_host(struct bytes text, char name[CALLBACK_NAME_BYTES], uint16
     }
     *port = (uint16_t)number;
     return at[end] == ':' && number > 0 && number <= 65535;
+}
+
+enum status callback_load_secret(struct callbacks *callbacks, const char *path, int *error) {
+    char text[CALLBACK_SECRET_BYTES + 2];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text);
+    *error = size < 0 ? errno : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    size_t end = 0;
+    while (size > 0 && end < (size_t)size && text[end] != '\n' && text[end] != '\r') {
+        end += 1;
+    }
+    if (end == 0 || end > CALLBACK_SECRET_BYTES) {
+        return STATUS_MALFORMED;
+    }
+    memcpy(callbacks->secret, text, end);
+    callbacks->secret[end] = '\0';
+    return STATUS_OK;
 }
 
 enum status callback_allow(struct callbacks *callbacks, const char *entry) {
@@ -113,6 +138,20 @@ static bool split_url(struct bytes text, struct url *url) {
                         .authority = {text.data + skip, end - skip},
                         .target = {text.data + end, last - end}};
     return skip > 0 && end > skip && url->target.size + 2 < CALLBACK_URL_BYTES;
+}
+
+bool callback_list_take(struct callback_list *list, const char *value) {
+    static struct callbacks judge;
+    char part[CALLBACK_NAME_BYTES];
+    while (config_next_part(&value, part, sizeof part)) {
+        judge.host_count = 0;
+        if (list->count == CALLBACK_HOSTS || callback_allow(&judge, part) != STATUS_OK) {
+            return false;
+        }
+        memcpy(list->entries[list->count], part, sizeof part);
+        list->count += 1;
+    }
+    return value == NULL;
 }
 
 enum status callback_host_of(const struct callbacks *callbacks, struct bytes url, uint32_t *host) {
@@ -319,6 +358,15 @@ void callback_step(struct callbacks *callbacks, uint64_t now_ms) {
             finish(slot, 0, "no answer in time");
         }
     }
+}
+
+bool callback_has_result(const struct callbacks *callbacks) {
+    for (uint32_t i = 0; i < CALLBACK_SLOTS && callbacks->under_way > 0; i++) {
+        if (callbacks->slots[i].step == CALLBACK_DONE) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool callback_next_result(struct callbacks *callbacks, struct callback_result *result) {

@@ -74,8 +74,21 @@ struct callbacks {
 /* Before the first use of zeroed memory. `tls` may be NULL. */
 void callback_init(struct callbacks *callbacks, struct loop *loop, struct tls_config_pair *tls);
 
+/* The secret is the file's first line. MALFORMED: not of 1 to CALLBACK_SECRET_BYTES, the old one
+ * stays; `error` is what the system said, or 0. */
+must_check enum status callback_load_secret(struct callbacks *callbacks, const char *path,
+                                            int *error);
+
 /* Adds `HOST:PORT` (an IP address or localhost), or `NAME:PORT@ADDRESS`. FULL, MALFORMED. */
 must_check enum status callback_allow(struct callbacks *callbacks, const char *entry);
+
+/* Splits a configuration's list of such entries behind those there are. False: one is wrong, or
+ * there are more than CALLBACK_HOSTS. */
+struct callback_list {
+    char entries[CALLBACK_HOSTS][CALLBACK_NAME_BYTES];
+    uint32_t count;
+};
+must_check bool callback_list_take(struct callback_list *list, const char *value);
 
 /* Which host a URL names. MALFORMED: not an http or https URL we can call. NOT_FOUND: not on the
  * list. DENIED: https, but no CA is configured. */
@@ -95,6 +108,7 @@ struct callback_result {
     unsigned http_status;
     char reason[TLS_REASON_SIZE]; /* why there is no answer */
 };
+bool callback_has_result(const struct callbacks *callbacks);
 /* False: none has ended. */
 bool callback_next_result(struct callbacks *callbacks, struct callback_result *result);
 

@@ -57,10 +57,13 @@ static bool visit(struct reading *reading, const char *section, const char *key,
     return !reading->has_failed;
 }
 
+/* A carriage return belongs to the line's end: inih would take it for a blank anywhere, and see
+ * sections that visit_section() does not. */
 static bool is_clean(const char *line) {
     for (; *line != '\0'; line++) {
         unsigned char c = (unsigned char)*line;
-        if (c == 0x7f || (c < ' ' && c != '\t' && c != '\r' && c != '\n')) {
+        bool is_end = c == '\n' || (c == '\r' && (line[1] == '\n' || line[1] == '\0'));
+        if (c == 0x7f || (c < ' ' && c != '\t' && !is_end)) {
             return false;
         }
     }

@@ -75,6 +75,10 @@ bool config_refuse(struct config_error *error, const struct config_item *item,
  * not fit (then *list is not NULL). */
 bool config_next_part(const char **list, char *part, size_t capacity);
 
+/* Takes a comma-separated list of words of letters, digits and `_ . : -` as a text of words with
+ * one space between them. False: not such a list, or it does not fit. */
+must_check bool config_words(const char *list, char *text, size_t capacity);
+
 /* Single values, for `take` functions. */
 must_check enum status config_integer(const char *text, uint64_t min, uint64_t max,
                                       uint64_t *value);

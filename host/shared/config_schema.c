@@ -100,6 +100,22 @@ bool config_next_part(const char **list, char *part, size_t capacity) {
     return size > 0 || next != NULL;
 }
 
+bool config_words(const char *list, char *text, size_t capacity) {
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-";
+    char word[CONFIG_LINE_BYTES];
+    size_t used = 0;
+    text[0] = '\0';
+    while (config_next_part(&list, word, sizeof word)) {
+        size_t size = strlen(word);
+        if (size == 0 || strspn(word, allowed) != size || used + size + 2 > capacity) {
+            return false;
+        }
+        used += (size_t)snprintf(text + used, capacity - used, "%s%s", used > 0 ? " " : "", word);
+    }
+    return list == NULL;
+}
+
 static void describe(const struct config_key *key, char *text, size_t capacity) {
     switch (key->kind) {
     case CONFIG_STRING:

@@ -126,6 +126,40 @@ void http_api_dispatch(const struct http_api_routes *routes, const struct token_
     }
 }
 
+void http_api_whoami(const struct http_api_call *call, const char *program, const char *hub_id) {
+    static const struct {
+        unsigned scope;
+        const char *name;
+    } scopes[] = {{TOKEN_SUBMIT, "submit"},
+                  {TOKEN_READ, "read"},
+                  {TOKEN_WORKER, "worker"},
+                  {TOKEN_OPERATE, "operate"}};
+    const struct token *token = call->token;
+    struct json_writer writer = http_api_begin_json(call);
+    json_write_begin_object(&writer, NULL);
+    json_write_string(&writer, "name", token->name);
+    json_write_begin_array(&writer, "scopes");
+    for (size_t i = 0; i < array_count(scopes); i++) {
+        if ((token->scopes & scopes[i].scope) != 0) {
+            json_write_string(&writer, NULL, scopes[i].name);
+        }
+    }
+    json_write_end_array(&writer);
+    if (token->system[0] != '\0') {
+        json_write_string(&writer, "system", token->system);
+    } else {
+        json_write_null(&writer, "system");
+    }
+    json_write_string(&writer, "program", program);
+    if (hub_id != NULL) {
+        json_write_string(&writer, "hub_id", hub_id);
+    } else {
+        json_write_null(&writer, "hub_id");
+    }
+    json_write_end_object(&writer);
+    http_api_end_json(call, 200, &writer);
+}
+
 /* ---- parts of requests ---- */
 
 static bool refuse_query(const struct http_api_call *call, const char *name, const char *what) {

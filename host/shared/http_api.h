@@ -13,6 +13,7 @@ struct http_api_call {
     const struct http_request *request;
     const struct token *token; /* NULL: the endpoint needs none */
     struct bytes id;           /* the path's {id}, when it has one */
+    uint32_t member_bytes;     /* of a JSON member that is kept as it came: at most */
 };
 
 struct http_api_endpoint {
@@ -42,6 +43,9 @@ void http_api_refuse_at(const struct http_api_call *call, unsigned status, const
 struct json_writer http_api_begin_json(const struct http_api_call *call);
 void http_api_end_json(const struct http_api_call *call, unsigned status,
                        const struct json_writer *writer);
+
+/* GET /whoami: what the token may do, and which program answers; `hub_id` NULL: none. */
+void http_api_whoami(const struct http_api_call *call, const char *program, const char *hub_id);
 
 /* A text of the query, empty when it is absent; a number, `value` stays when it is absent. False:
  * refused with 400. */

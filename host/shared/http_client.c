@@ -6,7 +6,7 @@
 #include <strings.h>
 
 enum value_of { VALUE_OTHER, VALUE_CONTENT_TYPE, VALUE_RETRY_AFTER };
-enum { READ_BYTES = 16384, READS_PER_STEP = 16 };
+enum { READS_PER_STEP = 16 };
 
 static struct http_client *client_of(llhttp_t *parser) {
     return parser->data;
@@ -178,9 +178,27 @@ static enum status put_head(struct http_client *client, const struct http_client
     return STATUS_OK;
 }
 
+static void await(struct http_client *client, const struct http_client_sink *sink,
+                  uint64_t deadline_ms, bool is_head_method) {
+    llhttp_init(&client->parser, HTTP_RESPONSE, &settings);
+    client->parser.data = client;
+    client->sink = *sink;
+    client->deadline_ms = deadline_ms;
+    client->head_bytes = client->used = 0;
+    client->failure = STATUS_OK;
+    client->has_head = client->is_whole = client->is_reusable = false;
+    client->is_head_method = is_head_method;
+    client->name_size = 0;
+    client->content_type[0] = client->retry_after[0] = '\0';
+    client->status = 0;
+    client->answer.size = 0;
+    client->is_busy = true;
+    client->wants = HAL_STREAM_READABLE | HAL_STREAM_WRITABLE;
+}
+
 enum status http_client_begin(struct http_client *client, const struct http_client_request *request,
                               const struct http_client_sink *sink, uint64_t deadline_ms) {
-    check(!client->is_busy && client->is_reusable);
+    check(client->is_busy ? !http_client_is_sending(client) : client->is_reusable);
     check(request->body.size == 0 || request->content_type != NULL);
     if (!is_clean(request->method, '!') || !is_clean(request->target, '!') ||
         !is_clean(request->host, '!') || !is_clean(request->token, '!') ||
@@ -191,21 +209,29 @@ enum status http_client_begin(struct http_client *client, const struct http_clie
     if (status != STATUS_OK) {
         return status;
     }
-    llhttp_init(&client->parser, HTTP_RESPONSE, &settings);
-    client->parser.data = client;
-    client->sink = *sink;
-    client->deadline_ms = deadline_ms;
-    client->head_bytes = client->used = 0;
-    client->failure = STATUS_OK;
-    client->has_head = client->is_whole = client->is_reusable = false;
-    client->is_head_method = strcmp(request->method, "HEAD") == 0;
-    client->name_size = 0;
-    client->content_type[0] = client->retry_after[0] = '\0';
-    client->status = 0;
-    client->answer.size = 0;
-    client->is_busy = true;
-    client->wants = HAL_STREAM_READABLE | HAL_STREAM_WRITABLE;
+    bool is_head_method = strcmp(request->method, "HEAD") == 0;
+    if (client->is_busy) {
+        client->has_next = true;
+        client->next_sink = *sink;
+        client->next_deadline_ms = deadline_ms;
+        client->is_next_head = is_head_method;
+        client->wants |= HAL_STREAM_WRITABLE;
+    } else {
+        await(client, sink, deadline_ms, is_head_method);
+    }
     return STATUS_OK;
+}
+
+static bool is_sent(const struct http_client *client) {
+    return client->sent == client->send_size && client->body.size == 0;
+}
+
+bool http_client_is_sending(const struct http_client *client) {
+    return client->has_next || !is_sent(client);
+}
+
+unsigned http_client_outstanding(const struct http_client *client) {
+    return (unsigned)client->is_busy + (unsigned)client->has_next;
 }
 
 static enum status send_some(struct http_client *client) {
@@ -228,16 +254,20 @@ static enum status send_some(struct http_client *client) {
     return STATUS_OK;
 }
 
-static enum status parse(struct http_client *client, const uint8_t *data, size_t size) {
+/* Takes what is in `input`. Behind a whole answer only the next one may come. */
+static enum status parse(struct http_client *client) {
+    const char *data = (const char *)client->input + client->input_at;
+    size_t size = client->input_end - client->input_at;
     client->head_bytes += client->has_head ? 0 : size;
-    llhttp_errno_t error = llhttp_execute(&client->parser, (const char *)data, size);
+    llhttp_errno_t error = llhttp_execute(&client->parser, data, size);
     if (client->is_whole) {
-        const char *end = llhttp_get_error_pos(&client->parser);
-        bool is_exact = end == (const char *)data + size && client->sent == client->send_size &&
-                        client->body.size == 0;
-        client->is_reusable = client->is_reusable && is_exact;
+        client->input_at += (size_t)(llhttp_get_error_pos(&client->parser) - data);
+        bool is_clean_end =
+            client->has_next || (client->input_at == client->input_end && is_sent(client));
+        client->is_reusable = client->is_reusable && is_clean_end;
         return STATUS_OK;
     }
+    client->input_at = client->input_end;
     if (error != HPE_OK) {
         return client->failure != STATUS_OK ? client->failure : STATUS_MALFORMED;
     }
@@ -258,13 +288,15 @@ static enum status parse_end(struct http_client *client) {
 }
 
 static enum status receive_some(struct http_client *client) {
-    uint8_t data[READ_BYTES];
     enum status status = STATUS_AGAIN;
+    if (client->input_at < client->input_end) {
+        status = parse(client);
+    }
     /* What waits inside the stream would wake nobody up, so it is always read. */
     for (int i = 0; status == STATUS_AGAIN && (i < READS_PER_STEP || client->stream->has_buffered);
          i++) {
         size_t size = 0;
-        status = hal_stream_read(client->stream, data, sizeof data, &size);
+        status = hal_stream_read(client->stream, client->input, sizeof client->input, &size);
         if (status == STATUS_AGAIN) {
             client->wants |= client->stream->wants;
             return status;
@@ -275,14 +307,28 @@ static enum status receive_some(struct http_client *client) {
         if (status != STATUS_OK) {
             return status;
         }
-        status = parse(client, data, size);
+        client->input_at = 0;
+        client->input_end = size;
+        status = parse(client);
     }
     client->wants |= HAL_STREAM_READABLE;
     return status;
 }
 
+/* The answer before was given: now the next request's is awaited. False: it will never come. */
+static bool go_on(struct http_client *client) {
+    bool is_reusable = client->is_reusable;
+    client->has_next = false;
+    await(client, &client->next_sink, client->next_deadline_ms, client->is_next_head);
+    return is_reusable;
+}
+
 enum status http_client_step(struct http_client *client, uint64_t now_ms) {
-    check(client->is_busy);
+    check(client->is_busy || client->has_next);
+    if (!client->is_busy && !go_on(client)) {
+        client->is_busy = false;
+        return STATUS_CLOSED;
+    }
     client->wants = 0;
     enum status sending = send_some(client);
     enum status status = receive_some(client); /* an early refusal is an answer, too */

@@ -5,6 +5,7 @@
 
 static void next_request(struct http_connection *c) {
     c->state = HTTP_STATE_REQUEST;
+    c->is_released = c->was_overtaken = false;
     c->begin = c->parsed;
     c->is_fresh = true;
     http_parse_begin(&c->parse, c->server->config.limits.body_bytes);
@@ -15,19 +16,23 @@ static bool can_parse(const struct http_connection *c) {
            http_pending(c) <= HTTP_BATCH_BYTES;
 }
 
+/* What waits before c->begin is of no more use to anybody. */
+static bool may_move(const struct http_connection *c) {
+    return c->begin > 0 && (c->state == HTTP_STATE_REQUEST || c->is_released);
+}
+
 static bool can_receive(const struct http_connection *c) {
     if (c->has_ended || c->state == HTTP_STATE_CLOSING) {
         return false;
     }
-    return c->state == HTTP_STATE_DISCARD || c->used < c->server->input_bytes ||
-           (c->state == HTTP_STATE_REQUEST && c->begin > 0);
+    return c->state == HTTP_STATE_DISCARD || c->used < c->server->input_bytes || may_move(c);
 }
 
 /* Views of a request in the handler's hands must not move; an unfinished request may. */
 static void make_room(struct http_connection *c) {
     if (c->state == HTTP_STATE_DISCARD) {
         c->begin = c->parsed = c->used = 0;
-    } else if (c->state == HTTP_STATE_REQUEST && c->begin > 0) {
+    } else if (may_move(c)) {
         memmove(c->input, c->input + c->begin, c->used - c->begin);
         c->parsed -= c->begin;
         c->used -= c->begin;
@@ -38,6 +43,11 @@ static void make_room(struct http_connection *c) {
 /* True when more bytes are known to wait inside the stream. */
 static bool receive(struct http_connection *c) {
     size_t size = 0;
+    if (!http_borrow(c)) {
+        c->server->counters.starved += !c->is_starved;
+        c->is_starved = true;
+        return false;
+    }
     make_room(c);
     enum status status =
         hal_stream_read(c->stream, c->input + c->used, c->server->input_bytes - c->used, &size);
@@ -133,8 +143,23 @@ static void tell_drained(struct http_connection *c) {
     }
 }
 
+static void tell_overtaken(struct http_connection *c) {
+    const struct http_handler *handler = &c->server->config.handler;
+    c->was_overtaken = true;
+    if (handler->overtaken != NULL) {
+        c->is_in_callback = true;
+        handler->overtaken(handler->owner, c);
+        c->is_in_callback = false;
+    }
+}
+
+static bool is_overtaken(const struct http_connection *c) {
+    return c->is_released && !c->was_overtaken && c->used > c->parsed;
+}
+
 static bool is_over(const struct http_connection *c) {
-    bool is_silent = c->state == HTTP_STATE_REQUEST && !can_parse(c);
+    bool is_silent = (c->state == HTTP_STATE_REQUEST && !can_parse(c)) ||
+                     (c->is_released && c->used == c->parsed);
     if (c->is_broken || (c->has_ended && c->state == HTTP_STATE_STREAM)) {
         return true;
     }
@@ -149,6 +174,9 @@ static enum http_queue_name queue_of(const struct http_connection *c) {
     if (http_pending(c) > 0) {
         return HTTP_QUEUE_SEND;
     }
+    if (c->is_starved) {
+        return HTTP_QUEUE_STARVED;
+    }
     if (c->state == HTTP_STATE_DISCARD) {
         return HTTP_QUEUE_DISCARD;
     }
@@ -161,10 +189,19 @@ static enum http_queue_name queue_of(const struct http_connection *c) {
     return c->has_spoken ? HTTP_QUEUE_IDLE : HTTP_QUEUE_NEW;
 }
 
+/* Nothing of a request or of an answer is in the buffers. */
+static bool needs_no_buffer(const struct http_connection *c) {
+    bool is_waiting = c->state == HTTP_STATE_REQUEST || c->is_released;
+    return is_waiting && c->begin == c->used && http_pending(c) == 0;
+}
+
 /* Waits for what is missing. No system call when the same is missing as before. */
 static void settle(struct http_connection *c) {
     unsigned wants = http_pending(c) > 0 ? c->write_wants : 0;
-    if (can_receive(c)) {
+    if (needs_no_buffer(c)) {
+        http_give_back(c);
+    }
+    if (can_receive(c) && !c->is_starved) {
         wants |= c->read_wants != 0 ? c->read_wants : HAL_STREAM_READABLE;
     }
     loop_change(c->server->config.loop, &c->source,
@@ -192,6 +229,10 @@ void http_connection_pump(struct http_connection *c) {
             continue;
         }
         if (can_parse(c)) {
+            continue;
+        }
+        if (is_overtaken(c)) {
+            tell_overtaken(c);
             continue;
         }
         if (!may_receive || !can_receive(c) || c->is_broken) {
@@ -222,7 +263,7 @@ void http_connection_push(struct http_connection *c) {
 
 static void on_ready(struct loop_source *source, uint32_t events) {
     struct http_connection *c = (struct http_connection *)(void *)source;
-    if ((events & (EPOLLERR | EPOLLHUP)) != 0 && !can_receive(c)) {
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0 && (!can_receive(c) || c->is_starved)) {
         c->is_broken = true; /* nothing can be sent any more, and reading would not tell */
     }
     http_connection_pump(c);
@@ -233,7 +274,7 @@ void http_connection_begin(struct http_connection *c) {
     c->parsed = c->used = c->sent = c->filled = c->offered = 0;
     c->read_wants = c->write_wants = 0;
     c->is_broken = c->has_ended = c->has_shut = c->closes = c->has_spoken = false;
-    c->is_drain_wanted = c->is_in_callback = false;
+    c->is_drain_wanted = c->is_in_callback = c->is_starved = false;
     next_request(c);
     settle(c);
 }
@@ -266,4 +307,18 @@ void http_connection_answered(struct http_connection *c) {
     } else {
         next_request(c);
     }
+}
+
+void http_release_request(struct http_connection *c) {
+    check(c->state == HTTP_STATE_HANDLER);
+    c->is_released = true;
+    c->begin = c->parsed;
+    if (!c->is_in_callback) {
+        settle(c);
+        http_enqueue(c, HTTP_QUEUE_READY); /* what has come already may be another request */
+    }
+}
+
+bool http_reclaim(struct http_connection *c) {
+    return http_borrow(c);
 }

@@ -26,6 +26,7 @@ enum http_queue_name {
     HTTP_QUEUE_DISCARD,
     HTTP_QUEUE_TIMED,                    /* the queues before have deadlines */
     HTTP_QUEUE_QUIET = HTTP_QUEUE_TIMED, /* waits for the handler */
+    HTTP_QUEUE_STARVED,                  /* waits for a buffer */
     HTTP_QUEUE_READY,                    /* http_server_step() goes on with it */
     HTTP_QUEUE_FREE
 };
@@ -39,8 +40,9 @@ struct http_connection {
     struct http_server *server;
     struct hal_stream *stream;
     const struct http_acceptor *acceptor;
-    uint8_t *input;       /* [begin, parsed) belongs to the present request, [parsed, used) waits */
-    uint8_t *output;      /* [sent, filled) waits for the client */
+    uint8_t *input;  /* NULL: nothing is borrowed. [begin, parsed) belongs to the present request,
+                        [parsed, used) waits */
+    uint8_t *output; /* [sent, filled) waits for the client */
     uint64_t deadline_ms; /* 0: the next http_server_step() sets it */
     uint64_t tag;
     uint32_t listener;
@@ -56,6 +58,9 @@ struct http_connection {
     bool has_shut;                   /* we send no more */
     bool closes;                     /* after the present answer */
     bool is_chunked, is_drain_wanted, has_spoken;
+    bool is_starved;  /* it could not receive for want of a buffer */
+    bool is_released; /* the handler owes an answer, but looks at the request no more */
+    bool was_overtaken;
     struct http_parse parse;
 };
 _Static_assert(sizeof(struct http_connection) <= HTTP_CONNECTION_BYTES, "HTTP_SERVER_BYTES");
@@ -63,6 +68,9 @@ _Static_assert(sizeof(struct http_connection) <= HTTP_CONNECTION_BYTES, "HTTP_SE
 /* http_server.c */
 void http_enqueue(struct http_connection *connection, enum http_queue_name name);
 void http_release(struct http_connection *connection); /* closes its stream, frees its slot */
+/* Borrows input and output. False: none is free. */
+must_check bool http_borrow(struct http_connection *connection);
+void http_give_back(struct http_connection *connection); /* harmless when nothing is borrowed */
 
 /* http_connection.c */
 void http_connection_begin(struct http_connection *connection);

@@ -18,6 +18,8 @@ static const struct {
     {"content-type", 12, HTTP_HEADER_CONTENT_TYPE},
     {"expect", 6, HTTP_HEADER_EXPECT},
     {"transfer-encoding", 17, HTTP_HEADER_TRANSFER_ENCODING},
+    {"if-none-match", 13, HTTP_HEADER_IF_NONE_MATCH},
+    {"accept-encoding", 15, HTTP_HEADER_ACCEPT_ENCODING},
 };
 
 static bool is_text(const uint8_t *data, size_t size, const char *text) {
@@ -80,7 +82,9 @@ static int on_field_complete(llhttp_t *parser) {
             parse->value_of = (uint8_t)known_headers[i].header;
         }
     }
-    if (parse->headers[parse->value_of].begin != 0) {
+    if (parse->value_of >= HTTP_HEADER_LISTS && parse->headers[parse->value_of].begin != 0) {
+        parse->value_of = HTTP_HEADER_OTHER; /* a list may go on in another line (RFC 9110 §5.3) */
+    } else if (parse->headers[parse->value_of].begin != 0) {
         return refuse(parse, 400, "malformed_request", "A header that may come once came twice");
     }
     return 0;
@@ -330,6 +334,8 @@ enum status http_parse_request(struct http_parse *parse, uint8_t *base,
         .token = bearer_token(view(base, parse->headers[HTTP_HEADER_AUTHORIZATION])),
         .last_event_id = view(base, parse->headers[HTTP_HEADER_LAST_EVENT_ID]),
         .content_type = view(base, parse->headers[HTTP_HEADER_CONTENT_TYPE]),
+        .if_none_match = view(base, parse->headers[HTTP_HEADER_IF_NONE_MATCH]),
+        .accept_encoding = view(base, parse->headers[HTTP_HEADER_ACCEPT_ENCODING]),
         .body = {base + parse->body_begin, parse->body_size},
     };
     return STATUS_OK;

@@ -22,6 +22,9 @@ enum http_header {
     HTTP_HEADER_CONTENT_TYPE,
     HTTP_HEADER_EXPECT,
     HTTP_HEADER_TRANSFER_ENCODING,
+    HTTP_HEADER_LISTS, /* from here on: may come more than once; the first line counts */
+    HTTP_HEADER_IF_NONE_MATCH = HTTP_HEADER_LISTS,
+    HTTP_HEADER_ACCEPT_ENCODING,
     HTTP_HEADER_COUNT
 };
 

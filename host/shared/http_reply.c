@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { CHUNK_HEAD_BYTES = 10, CHUNK_FRAME_BYTES = 12, LAST_CHUNK_BYTES = 5, EXTRA_BYTES = 256 };
+enum { CHUNK_HEAD_BYTES = 10, CHUNK_FRAME_BYTES = 12, LAST_CHUNK_BYTES = 5, EXTRA_BYTES = 512 };
 
 struct text {
     char *data;
@@ -99,6 +99,7 @@ static void gather(struct http_connection *c) {
 
 struct http_body http_body_begin(struct http_connection *c) {
     check(c->state == HTTP_STATE_HANDLER);
+    check(c->output != NULL); /* a request that was released is reclaimed first */
     gather(c);
     check(c->filled <= HTTP_BATCH_BYTES + 64);
     return (struct http_body){c->output + c->filled + HTTP_REPLY_HEAD_BYTES,

@@ -61,21 +61,25 @@ void http_server_init(struct http_server *server, const struct http_config *conf
     check(limits->connections > 0 && limits->output_bytes >= 1024 && limits->send_ms > 0);
     check(limits->header_ms > 0 && limits->body_ms > 0 && limits->idle_ms > 0);
     check((uintptr_t)config->memory % 16 == 0 && config->handler.request != NULL);
-    check(config->memory_bytes >= HTTP_SERVER_BYTES(limits->connections, limits->stream_bytes,
-                                                    limits->body_bytes, limits->output_bytes));
+    check(limits->buffers <= limits->connections);
+    uint32_t buffers = limits->buffers > 0 ? limits->buffers : limits->connections;
+    check(config->memory_bytes >= HTTP_SERVER_POOL_BYTES(limits->connections, limits->stream_bytes,
+                                                         buffers, limits->body_bytes,
+                                                         limits->output_bytes));
     check(limits->body_bytes < UINT32_MAX / 2 && limits->output_bytes < UINT32_MAX / 2);
     memset(server, 0, sizeof *server);
     server->config = *config;
+    server->config.limits.buffers = buffers;
     server->input_bytes = HTTP_INPUT_BYTES(limits->body_bytes);
     server->output_bytes = HTTP_OUTPUT_BYTES(limits->output_bytes);
     server->stream_stride = ((size_t)limits->stream_bytes + 79) / 16 * 16;
     server->connections = config->memory;
     server->streams =
         (uint8_t *)config->memory + (size_t)limits->connections * HTTP_CONNECTION_BYTES;
-    uintptr_t buffers =
+    uintptr_t end =
         (uintptr_t)server->streams + (size_t)limits->connections * server->stream_stride;
-    server->buffers = server->streams + limits->connections * server->stream_stride +
-                      (4096 - buffers % 4096) % 4096;
+    server->buffers =
+        server->streams + limits->connections * server->stream_stride + (4096 - end % 4096) % 4096;
     for (size_t i = 0; i < array_count(server->queues); i++) {
         server->queues[i] = (struct http_queue){HTTP_NONE, HTTP_NONE};
     }
@@ -96,8 +100,6 @@ static struct http_connection *take_slot(struct http_server *server) {
     memset(c, 0, sizeof *c);
     c->server = server;
     c->stream = (struct hal_stream *)(void *)(server->streams + index * server->stream_stride);
-    c->input = server->buffers + index * (server->input_bytes + server->output_bytes);
-    c->output = c->input + server->input_bytes;
     c->source.fd = -1;
     return c;
 }
@@ -105,6 +107,44 @@ static struct http_connection *take_slot(struct http_server *server) {
 static void give_slot(struct http_connection *c) {
     c->state = HTTP_STATE_FREE;
     append(c, HTTP_QUEUE_FREE);
+}
+
+/* The buffers that were given back last are lent first: few are ever touched. */
+bool http_borrow(struct http_connection *c) {
+    struct http_server *server = c->server;
+    if (c->input != NULL) {
+        return true;
+    }
+    if (server->free_buffers != NULL) {
+        c->input = server->free_buffers;
+        memcpy(&server->free_buffers, c->input, sizeof server->free_buffers);
+    } else if (server->buffers_touched < server->config.limits.buffers) {
+        c->input = server->buffers +
+                   (size_t)server->buffers_touched * (server->input_bytes + server->output_bytes);
+        server->buffers_touched++;
+    } else {
+        return false;
+    }
+    server->buffers_lent++;
+    c->output = c->input + server->input_bytes;
+    return true;
+}
+
+void http_give_back(struct http_connection *c) {
+    struct http_server *server = c->server;
+    if (c->input == NULL) {
+        return;
+    }
+    memcpy(c->input, &server->free_buffers, sizeof server->free_buffers);
+    server->free_buffers = c->input;
+    server->buffers_lent--;
+    c->input = c->output = NULL;
+    c->begin = c->parsed = c->used = c->sent = c->filled = 0;
+    struct http_connection *waiting = first_of(server, HTTP_QUEUE_STARVED);
+    if (waiting != NULL) {
+        waiting->is_starved = false;
+        http_enqueue(waiting, HTTP_QUEUE_READY);
+    }
 }
 
 static void pause_listening(struct http_server *server, bool is_paused) {
@@ -122,6 +162,7 @@ void http_release(struct http_connection *c) {
     server->counters.open--;
     dequeue(c);
     give_slot(c);
+    http_give_back(c);
 }
 
 /* Closes the connection that has waited longest for a request. */
@@ -298,6 +339,17 @@ void http_server_stop(struct http_server *server) {
     }
     server->listener_count = 0;
     while (evict(server)) {
+    }
+}
+
+void http_server_drop(struct http_server *server,
+                      bool (*is_unwanted)(void *owner, const struct hal_stream *stream),
+                      void *owner) {
+    for (uint32_t i = 0; i < server->touched; i++) {
+        struct http_connection *c = &server->connections[i];
+        if (c->state != HTTP_STATE_FREE && is_unwanted(owner, c->stream)) {
+            http_connection_lose(c);
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 /* http_server.h - a bounded HTTP/1.1 server for the local API: keep-alive, deferred answers, SSE.
  *
- * One server owns a fixed table of connections, each with a fixed input and output buffer, all in
- * memory the caller gives (zeroed and static: pages that were never used cost nothing). It parses
+ * One server owns a fixed table of connections and a pool of buffers (one for input and one for
+ * output), all in memory the caller gives (zeroed and static: pages that were never used cost
+ * nothing). A connection borrows buffers while it reads a request, is answered or streams; one that
+ * finds none waits until another gives its own back. It parses
  * with llhttp, refuses what is malformed or too large before the handler sees it (RFC 9112), and
  * drops slow clients by deadlines. A full table closes the connection that has been idle longest
  * or answers 503. Requests on one connection are handled one after the other, also pipelined ones.
@@ -25,6 +27,7 @@ struct http_request {
     struct bytes token;         /* of `Authorization: Bearer`, empty when absent */
     struct bytes last_event_id; /* empty when absent */
     struct bytes content_type;
+    struct bytes if_none_match, accept_encoding; /* of the first such line */
     struct bytes body;
     uint32_t listener;      /* which http_server_listen() call it came through, from 0 */
     bool has_tls_peer;      /* the client's certificate was verified */
@@ -42,6 +45,9 @@ struct http_handler {
     /* A deferred connection or a stream ended before its answer was complete; forget it. May be
      * NULL when the handler neither defers nor streams. */
     void (*closed)(void *owner, struct http_connection *connection);
+    /* The first bytes of another request have come while this one waits for its answer. May be
+     * NULL; it may answer. Told once a request, and only after http_release_request(). */
+    void (*overtaken)(void *owner, struct http_connection *connection);
     /* The stream's output buffer has room again (called after http_stream_write() said AGAIN).
      * May be NULL. */
     void (*drained)(void *owner, struct http_connection *connection);
@@ -53,6 +59,7 @@ struct http_limits {
     uint32_t stream_bytes; /* the largest stream object of the acceptors; 0: plain streams only */
     uint32_t body_bytes;   /* larger: 413 */
     uint32_t output_bytes; /* one response, head included, must fit; 1024.. */
+    uint32_t buffers;      /* how many connections may be at work at once; 0: all */
     uint32_t header_ms;    /* from the first byte of a request to the end of its head (or 408);
                               also from a connection's start to its first byte */
     uint32_t body_ms;      /* from the head to the end of the body (or 408) */
@@ -74,10 +81,11 @@ enum {
 
 /* How much memory a server needs, for a static array (zeroed, aligned to 16 bytes; a page is
  * better). The arguments are the members of http_limits. */
+#define HTTP_SERVER_POOL_BYTES(connections, stream_bytes, buffers, body_bytes, output_bytes)       \
+    ((size_t)(connections) * (HTTP_CONNECTION_BYTES + ((size_t)(stream_bytes) + 79) / 16 * 16) +   \
+     (size_t)(buffers) * (HTTP_INPUT_BYTES(body_bytes) + HTTP_OUTPUT_BYTES(output_bytes)) + 4096)
 #define HTTP_SERVER_BYTES(connections, stream_bytes, body_bytes, output_bytes)                     \
-    ((size_t)(connections) * (HTTP_CONNECTION_BYTES + ((size_t)(stream_bytes) + 79) / 16 * 16 +    \
-                              HTTP_INPUT_BYTES(body_bytes) + HTTP_OUTPUT_BYTES(output_bytes)) +    \
-     4096)
+    HTTP_SERVER_POOL_BYTES(connections, stream_bytes, connections, body_bytes, output_bytes)
 
 /* Turns a waiting connection of a listener into a stream. A TLS implementation embeds this struct
  * in its own and puts its stream object into the slot's memory. */
@@ -97,7 +105,7 @@ struct http_config {
     struct loop *loop;
     struct http_limits limits;
     struct http_handler handler;
-    void *memory; /* HTTP_SERVER_BYTES(...), zeroed */
+    void *memory; /* HTTP_SERVER_BYTES(...) or HTTP_SERVER_POOL_BYTES(...), zeroed */
     size_t memory_bytes;
 };
 
@@ -108,6 +116,7 @@ struct http_counters {
     uint64_t timed_out;  /* of the refused: 408; and those that did not take their answer */
     uint64_t evicted;    /* idle connections closed for new ones */
     uint64_t overflowed; /* turned away: every connection was busy */
+    uint64_t starved;    /* had to wait for a buffer */
     uint32_t open;       /* now */
 };
 
@@ -122,7 +131,7 @@ struct http_queue {
     uint32_t first, last;
 };
 
-enum { HTTP_QUEUES = 9 };
+enum { HTTP_QUEUES = 10 };
 
 struct http_server {
     struct http_config config;
@@ -131,7 +140,10 @@ struct http_server {
     uint8_t *streams;
     uint8_t *buffers;
     size_t stream_stride, input_bytes, output_bytes;
-    uint32_t touched; /* connections that have been used at least once */
+    uint32_t touched;         /* connections that have been used at least once */
+    uint32_t buffers_touched; /* as those */
+    uint32_t buffers_lent;
+    uint8_t *free_buffers; /* each begins with the address of the next */
     struct http_queue queues[HTTP_QUEUES];
     struct http_listener listeners[HTTP_LISTENERS];
     uint32_t listener_count;
@@ -159,11 +171,15 @@ uint64_t http_server_deadline(const struct http_server *server);
 /* Stops listening and closes idle connections; the others end with their present answer. Neither
  * this nor http_server_close() may be called from inside a handler's function. */
 void http_server_stop(struct http_server *server);
+/* Closes at once the connections whose stream is unwanted; `closed` is called as usual. */
+void http_server_drop(struct http_server *server,
+                      bool (*is_unwanted)(void *owner, const struct hal_stream *stream),
+                      void *owner);
 /* Closes everything at once; `closed` is called for unfinished answers. */
 void http_server_close(struct http_server *server);
 
 /* Answers the request of this connection. `content_type` may be NULL for no body; `extra_headers`
- * is NULL or whole lines each ended by CRLF, at most 256 bytes. Copies all it is given. An answer
+ * is NULL or whole lines each ended by CRLF, at most 512 bytes. Copies all it is given. An answer
  * that does not fit in output_bytes becomes a 500 `response_too_large`. */
 void http_respond(struct http_connection *connection, unsigned status, const char *content_type,
                   struct bytes body, const char *extra_headers);
@@ -190,6 +206,12 @@ void http_stream_begin_as(struct http_connection *connection, const char *conten
 must_check enum status http_stream_write(struct http_connection *connection, struct bytes text);
 size_t http_stream_room(const struct http_connection *connection); /* what one write may hold */
 void http_stream_end(struct http_connection *connection);
+
+/* The handler has taken what it needs of a request that it answers later: its views are gone, and
+ * the connection waits without buffers. It is `closed` as soon as the client ends it. Before its
+ * answer, http_reclaim() borrows buffers again; false: none is free, to be tried again later. */
+void http_release_request(struct http_connection *connection);
+must_check bool http_reclaim(struct http_connection *connection);
 
 /* A number the owner may keep with a connection (a deferred request's group, a stream's cursor);
  * 0 at the start of each request. */

@@ -18,7 +18,8 @@ static enum status mirror(struct http_tls_stream *outer, enum status status) {
     if (is_end && !outer->was_told && !outer->tls.is_established) {
         outer->was_told = true;
         *outer->refused += 1;
-        log_warn("tls_refused reason=%s", tls_stream_reason(&outer->tls));
+        log_warn("tls_refused reason=%s do=%s", tls_stream_reason(&outer->tls),
+                 tls_stream_advice(&outer->tls));
     }
     return status;
 }
@@ -61,15 +62,24 @@ static enum status accept_tls(const struct http_acceptor *acceptor, int listener
     return STATUS_OK;
 }
 
-static bool peer_of(const struct http_acceptor *acceptor, const struct hal_stream *stream,
-                    struct bytes *name) {
+bool http_tls_peer(const struct hal_stream *stream, struct tls_peer *peer) {
     const struct http_tls_stream *outer = (const struct http_tls_stream *)(const void *)stream;
-    (void)acceptor;
     if (!outer->tls.is_established || outer->tls.peer_name[0] == '\0') {
         return false;
     }
-    *name = (struct bytes){(const uint8_t *)outer->tls.peer_name, strlen(outer->tls.peer_name)};
+    *peer = (struct tls_peer){outer->tls.peer_name, outer->tls.peer_from_s};
     return true;
+}
+
+static bool peer_of(const struct http_acceptor *acceptor, const struct hal_stream *stream,
+                    struct bytes *name) {
+    struct tls_peer peer;
+    (void)acceptor;
+    bool has_peer = http_tls_peer(stream, &peer);
+    if (has_peer) {
+        *name = (struct bytes){(const uint8_t *)peer.name, strlen(peer.name)};
+    }
+    return has_peer;
 }
 
 void http_tls_init(struct http_tls *tls, struct tls_config_pair *configs) {

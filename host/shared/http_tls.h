@@ -21,6 +21,9 @@ struct http_tls {
     uint64_t refused_count; /* connections that ended without a verified peer or a common TLS */
 };
 
+/* The verified peer of a stream that http_tls has accepted. False: none, or not yet. */
+bool http_tls_peer(const struct hal_stream *stream, struct tls_peer *peer);
+
 /* `configs` holds a loaded server config; it may be loaded again while the server runs. */
 void http_tls_init(struct http_tls *tls, struct tls_config_pair *configs);
 

@@ -31,7 +31,7 @@ static void write_given(struct json_writer *writer, struct bytes result) {
 void job_result_write(struct json_writer *writer, const char *name,
                       const struct record_attempt *attempt) {
     if (attempt->worker.size == 0) {
-        json_write_raw(writer, name, attempt->result);
+        process_member_json(writer, name, attempt->result, "null");
         return;
     }
     json_write_begin_object(writer, name);

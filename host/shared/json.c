@@ -84,6 +84,11 @@ static enum status refuse_duplicates(const struct json *json, struct json_error 
     return STATUS_OK;
 }
 
+bool json_is_whole(struct bytes text) {
+    struct json_error error;
+    return text.size > 0 && json_check(text, &error) == STATUS_OK;
+}
+
 enum status json_parse(struct json *json, struct bytes text, jsmntok_t *tokens, unsigned capacity,
                        struct json_error *error) {
     enum status status = json_check(text, error);

@@ -37,6 +37,9 @@ struct json_error {
 must_check enum status json_parse(struct json *json, struct bytes text, jsmntok_t *tokens,
                                   unsigned capacity, struct json_error *error);
 
+/* Whether the text is one JSON value whose top is an object or an array. */
+bool json_is_whole(struct bytes text);
+
 enum json_type json_type(const struct json *json, unsigned token);
 
 /* The member's value. NOT_FOUND: no such name, or `object` is not an object. */

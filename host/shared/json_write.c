@@ -97,6 +97,14 @@ enum status json_write_finish(const struct json_writer *writer, struct bytes *te
     return STATUS_OK;
 }
 
+bool json_write_keep(struct json_writer *writer, const struct json_writer *before, size_t room) {
+    if (!before->is_full && (writer->is_full || writer->capacity - writer->size < room)) {
+        *writer = *before;
+        return false;
+    }
+    return true;
+}
+
 void json_write_begin_object(struct json_writer *writer, const char *name) {
     enter(writer, name, "{");
 }

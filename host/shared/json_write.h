@@ -32,6 +32,10 @@ void json_write_bool(struct json_writer *writer, const char *name, bool value);
 void json_write_null(struct json_writer *writer, const char *name);
 void json_write_raw(struct json_writer *writer, const char *name, struct bytes json); /* valid! */
 
+/* Takes back what was written since `before` was copied from the writer, if fewer than `room` bytes
+ * are left behind it: lists end early rather than not at all. False: it was taken back. */
+bool json_write_keep(struct json_writer *writer, const struct json_writer *before, size_t room);
+
 /* Milliseconds since 1970 as RFC 3339 in UTC: "2026-11-22T10:20:30.123Z". */
 void json_write_time_ms(struct json_writer *writer, const char *name, uint64_t unix_ms);
 

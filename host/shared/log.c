@@ -1,100 +1,104 @@
 #include "host/shared/log.h"
 
+#include "host/shared/log_line.h"
+
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#define CUT_MARK " cut=true\n"
+enum { TIME_BYTES = 40, LINE = 1000, TOLD_AFTER = 10 * LINE };
 
-/* The rest of the line is kept for a closing quote and the end (the mark's NUL makes room). */
-enum { TEXT_BYTES = LOG_LINE_BYTES - sizeof(CUT_MARK), NUMBER_BYTES = 24 };
+/* Tokens are thousandths of a line: a millisecond brings as many as lines come in a second. */
+struct bucket {
+    uint64_t tokens;
+    uint64_t filled_ms;
+};
 
-struct line {
-    char text[LOG_LINE_BYTES];
-    size_t size;
-    bool is_cut;
+struct kind {
+    struct bytes event; /* of the caller's literal */
+    struct bucket bucket;
+    uint64_t suppressed; /* not told yet */
 };
 
 static enum log_level highest = LOG_INFO;
+static enum log_format format_used = LOG_TEXT;
+static bool has_priorities;
+static uint64_t suppressed_count;
+static uint64_t untold; /* sum of the kinds' */
+static struct kind kinds[LOG_EVENTS];
+static size_t kind_count;
+static struct bucket all_kinds;
+static uint64_t (*test_clock)(void);
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
+static const char *const format_names[] = {"text", "json"};
 
-void log_start(enum log_level level) {
-    highest = level;
+/* Standard error is the journal's when JOURNAL_STREAM names its device and inode. */
+static bool is_journal(void) {
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat info;
+    char expected[64];
+    if (stream == NULL || fstat(STDERR_FILENO, &info) != 0) {
+        return false;
+    }
+    snprintf(expected, sizeof expected, "%llu:%llu", (unsigned long long)info.st_dev,
+             (unsigned long long)info.st_ino);
+    return strcmp(stream, expected) == 0;
 }
 
-bool log_parse_level(const char *text, enum log_level *level) {
-    for (size_t i = 0; i < array_count(level_names); i++) {
-        if (strcmp(text, level_names[i]) == 0) {
-            *level = (enum log_level)i;
+void log_start(enum log_level level, enum log_format format) {
+    highest = level;
+    format_used = format;
+    has_priorities = is_journal();
+    suppressed_count = 0;
+    untold = 0;
+    kind_count = 0;
+    all_kinds = (struct bucket){0};
+}
+
+void log_set_clock(uint64_t (*now_ms)(void)) {
+    test_clock = now_ms;
+}
+
+uint64_t log_suppressed_count(void) {
+    return suppressed_count;
+}
+
+static bool parse(const char *text, const char *const *names, size_t count, size_t *found) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *found = i;
             return true;
         }
     }
     return false;
 }
 
+bool log_parse_level(const char *text, enum log_level *level) {
+    size_t found = 0;
+    bool is_known = parse(text, level_names, array_count(level_names), &found);
+    *level = is_known ? (enum log_level)found : *level;
+    return is_known;
+}
+
+bool log_parse_format(const char *text, enum log_format *format) {
+    size_t found = 0;
+    bool is_known = parse(text, format_names, array_count(format_names), &found);
+    *format = is_known ? (enum log_format)found : *format;
+    return is_known;
+}
+
 bool log_is_on(enum log_level level) {
     return level <= highest;
 }
 
-/* Adds all of it or nothing. */
-static void add(struct line *line, const char *text, size_t size) {
-    if (line->is_cut || line->size + size > TEXT_BYTES) {
-        line->is_cut = true;
-        return;
-    }
-    memcpy(line->text + line->size, text, size);
-    line->size += size;
-}
-
-static bool is_plain(uint8_t byte) {
-    return byte > ' ' && byte < 0x7f && byte != '"' && byte != '\\' && byte != '=';
-}
-
-static void add_escaped(struct line *line, uint8_t byte) {
-    static const char digits[] = "0123456789abcdef";
-    char escape[4] = {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
-    if (is_plain(byte) || byte == ' ' || byte == '=') {
-        escape[0] = (char)byte;
-        add(line, escape, 1);
-    } else if (byte == '"' || byte == '\\') {
-        escape[1] = (char)byte;
-        add(line, escape, 2);
-    } else if (byte == '\n' || byte == '\t') {
-        escape[1] = byte == '\n' ? 'n' : 't';
-        add(line, escape, 2);
-    } else {
-        add(line, escape, 4);
-    }
-}
-
-static void add_value(struct line *line, const char *text, size_t size) {
-    bool needs_quotes = size == 0;
-    for (size_t i = 0; i < size; i++) {
-        needs_quotes = needs_quotes || !is_plain((uint8_t)text[i]);
-    }
-    if (!needs_quotes) {
-        size_t room = line->size < TEXT_BYTES ? TEXT_BYTES - line->size : 0;
-        add(line, text, size < room ? size : room);
-        line->is_cut = line->is_cut || size > room;
-        return;
-    }
-    add(line, "\"", 1);
-    bool is_open = !line->is_cut;
-    for (size_t i = 0; i < size; i++) {
-        add_escaped(line, (uint8_t)text[i]);
-    }
-    if (is_open) {
-        line->text[line->size++] = '"'; /* out of the tail's room, if need be */
-    }
-}
-
 /* 1970-01-01 plus days as a date (proleptic Gregorian, years from March on). gmtime_r would load
  * the time zone, and allocate. */
-static void add_time(struct line *line) {
+static void write_time(char text[TIME_BYTES]) {
     struct timespec now;
     check(clock_gettime(CLOCK_REALTIME, &now) == 0);
     uint32_t seconds = (uint32_t)(now.tv_sec % 86400);
@@ -108,88 +112,126 @@ static void add_time(struct line *line) {
     uint32_t day = day_of_year - (153 * month + 2) / 5 + 1;
     month = month < 10 ? month + 3 : month - 9;
     uint32_t year = era * 400 + year_of_era + (month <= 2);
-    int size = snprintf(line->text, sizeof(line->text), "time=%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
-                        year, month, day, seconds / 3600, seconds / 60 % 60, seconds % 60,
-                        (unsigned)(now.tv_nsec / 1000000));
-    line->size = (size_t)size;
+    snprintf(text, TIME_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year, month, day,
+             seconds / 3600, seconds / 60 % 60, seconds % 60, (unsigned)(now.tv_nsec / 1000000));
 }
 
-/* One conversion of the format, from behind its % on. */
-struct conversion {
-    unsigned longs; /* 0, 1 or 2 */
-    bool is_size;
-    bool has_precision; /* .* */
-    char kind;
-};
+/* ---- bounds ---- */
 
-static const char *parse_conversion(const char *format, struct conversion *conversion) {
-    memset(conversion, 0, sizeof(*conversion));
-    if (format[0] == '.' && format[1] == '*') {
-        conversion->has_precision = true;
-        format += 2;
+static uint64_t bound_now_ms(void) {
+    struct timespec now;
+    if (test_clock != NULL) {
+        return test_clock();
     }
-    for (; *format == 'l'; format++) {
-        conversion->longs++;
-    }
-    if (*format == 'z') {
-        conversion->is_size = true;
-        format++;
-    }
-    conversion->kind = *format;
-    return format + 1;
+    check(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void add_text(struct line *line, const char *text, int precision) {
-    if (text == NULL) {
-        text = "";
-    }
-    add_value(line, text, precision < 0 ? strlen(text) : strnlen(text, (size_t)precision));
+static void fill(struct bucket *bucket, uint64_t now_ms, uint64_t factor) {
+    uint64_t most = factor * LOG_BURST * LINE;
+    uint64_t passed_ms = now_ms - bucket->filled_ms;
+    bucket->tokens = passed_ms >= most ? most : bucket->tokens + passed_ms * factor;
+    bucket->tokens = bucket->tokens < most ? bucket->tokens : most;
+    bucket->filled_ms = now_ms;
 }
 
-static void add_number(struct line *line, const struct conversion *conversion, va_list *values) {
-    char text[NUMBER_BYTES];
-    int size = 0;
-    if (conversion->kind == 'd' || conversion->kind == 'i') {
-        long long value = conversion->longs == 2   ? va_arg(*values, long long)
-                          : conversion->longs == 1 ? va_arg(*values, long)
-                          : conversion->is_size    ? va_arg(*values, ssize_t)
-                                                   : va_arg(*values, int);
-        size = snprintf(text, sizeof(text), "%lld", value);
-    } else {
-        unsigned long long value = conversion->longs == 2   ? va_arg(*values, unsigned long long)
-                                   : conversion->longs == 1 ? va_arg(*values, unsigned long)
-                                   : conversion->is_size    ? va_arg(*values, size_t)
-                                                            : va_arg(*values, unsigned);
-        size = snprintf(text, sizeof(text), conversion->kind == 'x' ? "%llx" : "%llu", value);
-    }
-    add(line, text, (size_t)size);
+static struct bytes event_of(const char *format) {
+    return (struct bytes){(const uint8_t *)format, strcspn(format, " ")};
 }
 
-static void add_conversion(struct line *line, const struct conversion *conversion,
-                           va_list *values) {
-    int precision = conversion->has_precision ? va_arg(*values, int) : -1;
-    if (conversion->kind == 's') {
-        add_text(line, va_arg(*values, const char *), precision);
-    } else if (conversion->kind == 'c') {
-        char byte = (char)va_arg(*values, int);
-        add_value(line, &byte, 1);
-    } else {
-        check(conversion->kind != '\0' && strchr("diux", conversion->kind) != NULL);
-        add_number(line, conversion, values);
-    }
-}
-
-static void add_format(struct line *line, const char *format, va_list *values) {
-    while (*format != '\0') {
-        size_t literal = strcspn(format, "%");
-        add(line, format, literal);
-        format += literal;
-        if (*format == '%') {
-            struct conversion conversion;
-            format = parse_conversion(format + 1, &conversion);
-            add_conversion(line, &conversion, values);
+/* Events beyond the table share its last row. */
+static struct kind *kind_of(struct bytes event, uint64_t now_ms) {
+    for (size_t i = 0; i < kind_count; i++) {
+        if (kinds[i].event.size == event.size &&
+            memcmp(kinds[i].event.data, event.data, event.size) == 0) {
+            return &kinds[i];
         }
     }
+    if (kind_count == LOG_EVENTS) {
+        return &kinds[LOG_EVENTS - 1];
+    }
+    struct kind *kind = &kinds[kind_count++];
+    *kind = (struct kind){.event = event,
+                          .bucket = {.tokens = (uint64_t)LOG_BURST * LINE, .filled_ms = now_ms}};
+    return kind;
+}
+
+static bool may_write(struct kind *kind, uint64_t now_ms) {
+    if (all_kinds.filled_ms == 0) {
+        all_kinds =
+            (struct bucket){.tokens = (uint64_t)LOG_ALL * LOG_BURST * LINE, .filled_ms = now_ms};
+    }
+    fill(&kind->bucket, now_ms, 1);
+    fill(&all_kinds, now_ms, LOG_ALL);
+    if (kind->bucket.tokens < LINE || all_kinds.tokens < LINE) {
+        kind->suppressed++;
+        untold++;
+        suppressed_count++;
+        return false;
+    }
+    kind->bucket.tokens -= LINE;
+    all_kinds.tokens -= LINE;
+    return true;
+}
+
+/* ---- lines ---- */
+
+static void begin_line(struct log_line *line, enum log_level level, struct bytes event) {
+    static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"};
+    char time[TIME_BYTES];
+    write_time(time);
+    log_line_begin(line, format_used, has_priorities ? priorities[level] : "", time);
+    log_line_word(line, "level",
+                  (struct bytes){(const uint8_t *)level_names[level], strlen(level_names[level])});
+    log_line_word(line, "event", event);
+}
+
+static void end_line(struct log_line *line) {
+    log_line_end(line);
+    ssize_t written = write(STDERR_FILENO, line->text, line->size);
+    (void)written; /* there is nobody left to tell */
+}
+
+static uint64_t take_suppressed(struct kind *kind) {
+    uint64_t count = kind->suppressed;
+    kind->suppressed = 0;
+    untold -= count;
+    return count;
+}
+
+/* What other events left out is told once they could be written again, but are not. */
+static void tell_suppressed(const struct kind *besides, uint64_t now_ms, bool is_end) {
+    struct log_line line;
+    for (size_t i = 0; i < kind_count && untold > 0; i++) {
+        struct kind *kind = &kinds[i];
+        if (kind == besides || kind->suppressed == 0) {
+            continue;
+        }
+        fill(&kind->bucket, now_ms, 1);
+        if (is_end || kind->bucket.tokens > TOLD_AFTER) {
+            begin_line(&line, LOG_WARN, bytes_of("log_suppressed"));
+            log_line_word(&line, "kind", kind->event);
+            log_line_number(&line, "lines", take_suppressed(kind));
+            end_line(&line);
+        }
+    }
+}
+
+void log_end(void) {
+    tell_suppressed(NULL, bound_now_ms(), true);
+}
+
+void log_fatal(const char *program, const char *text) {
+    struct log_line line;
+    log_end();
+    if (format_used == LOG_TEXT) {
+        fprintf(stderr, "%s%s: %s\n", has_priorities ? "<3>" : "", program, text);
+        return;
+    }
+    begin_line(&line, LOG_ERROR, bytes_of("fatal"));
+    log_line_word(&line, "program", (struct bytes){(const uint8_t *)program, strlen(program)});
+    log_line_word(&line, "reason", (struct bytes){(const uint8_t *)text, strlen(text)});
+    end_line(&line);
 }
 
 void log_write(enum log_level level, const char *format, ...) {
@@ -197,19 +239,23 @@ void log_write(enum log_level level, const char *format, ...) {
         return;
     }
     int saved = errno;
-    struct line line = {.size = 0};
-    add_time(&line);
-    add(&line, " level=", 7);
-    add(&line, level_names[level], strlen(level_names[level]));
-    add(&line, " event=", 7);
+    uint64_t now_ms = bound_now_ms();
+    struct kind *kind = kind_of(event_of(format), now_ms);
+    if (!may_write(kind, now_ms)) {
+        errno = saved;
+        return;
+    }
+    tell_suppressed(kind, now_ms, false);
+    struct log_line line;
+    begin_line(&line, level, event_of(format));
+    uint64_t suppressed = take_suppressed(kind);
+    if (suppressed > 0) {
+        log_line_number(&line, "suppressed", suppressed);
+    }
     va_list values;
     va_start(values, format);
-    add_format(&line, format, &values);
+    log_line_pairs(&line, format + event_of(format).size, values);
     va_end(values);
-    const char *end = line.is_cut ? CUT_MARK : "\n";
-    memcpy(line.text + line.size, end, strlen(end));
-    line.size += strlen(end);
-    ssize_t written = write(STDERR_FILENO, line.text, line.size);
-    (void)written; /* there is nobody left to tell */
+    end_line(&line);
     errno = saved;
 }

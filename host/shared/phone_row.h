@@ -12,6 +12,9 @@ struct phone_row {
     uint64_t updated_ms; /* wall clock; 0: null */
 };
 
+/* Words with one space between them, as an array. */
+void phone_row_labels(struct json_writer *writer, const char *name, struct bytes words);
+
 /* Writes the members into the object that the caller has begun. */
 void phone_row_members(struct json_writer *writer, const struct phone_row *row);
 

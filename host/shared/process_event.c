@@ -54,7 +54,7 @@ static enum status read_event(struct bytes record, struct event *event) {
         record_get_attempt(&reader, &event->attempt);
         break;
     }
-    if (event->header.path_count > 1) {
+    if (event->header.path_count > 1 && event->id.item == 0) { /* a part's id names its item */
         event->id.item = (uint32_t)event->header.path[1];
     }
     return cbor_reader_done(&reader) ? STATUS_OK : STATUS_MALFORMED;
@@ -116,7 +116,7 @@ static void write_attempt(struct json_writer *writer, const struct event *event)
         json_write_null(writer, "exit_code");
     }
     process_member_text(writer, "output_tail", image->output);
-    process_member_raw(writer, "result", image->result, "null");
+    process_member_json(writer, "result", image->result, "null");
 }
 
 static void write_payload(struct json_writer *writer, const struct event *event) {
@@ -150,7 +150,7 @@ static void write_message(struct json_writer *writer, const struct event *event)
         snprintf(text, sizeof text, "%.*s: done", (int)event->attempt.action.size,
                  (const char *)event->attempt.action.data);
         json_write_string(writer, "message", text);
-    } else if (event->id.item > 0) {
+    } else if (event->header.path_count > 1) {
         snprintf(text, sizeof text, "item %" PRIu32 ": %s", event->id.item, name);
         json_write_string(writer, "message", text);
     } else {

@@ -4,11 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
-struct process_id process_id_make(struct bytes hub_id, uint32_t epoch, uint64_t number) {
-    struct process_id id = {.epoch = epoch, .number = number};
+enum { EPOCH_MAX = (1 << 23) - 1 }; /* SPEC.md section 2 */
+
+static const uint64_t number_mask = (UINT64_C(1) << RECORD_NUMBER_BITS) - 1;
+
+struct process_id process_id_make(struct bytes hub_id, uint32_t first_epoch, uint64_t number) {
+    uint32_t epoch = (uint32_t)(number >> RECORD_NUMBER_BITS);
+    struct process_id id = {.epoch = epoch == 0 ? first_epoch : epoch,
+                            .number = number & number_mask};
     check(hub_id.size > 0 && hub_id.size <= RECORD_ID_MAX);
     memcpy(id.hub_id, hub_id.data, hub_id.size);
     return id;
+}
+
+uint64_t process_id_number(const struct process_id *id, uint32_t first_epoch) {
+    return id->epoch == first_epoch ? id->number
+                                    : (uint64_t)id->epoch << RECORD_NUMBER_BITS | id->number;
 }
 
 void process_id_format(const struct process_id *id, char text[PROCESS_ID_SIZE]) {
@@ -48,8 +59,8 @@ static bool take_number(struct bytes *text, char separator, uint64_t max, uint64
 enum status process_id_parse(struct bytes text, struct process_id *id) {
     uint64_t number = 0;
     uint64_t epoch = 0;
-    if (!take_number(&text, '-', UINT64_MAX, &number) ||
-        !take_number(&text, '-', UINT32_MAX, &epoch) || text.size == 0 ||
+    if (!take_number(&text, '-', number_mask, &number) ||
+        !take_number(&text, '-', EPOCH_MAX, &epoch) || text.size == 0 ||
         text.size > RECORD_ID_MAX || memchr(text.data, '\0', text.size) != NULL) {
         return STATUS_MALFORMED;
     }

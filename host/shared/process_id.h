@@ -17,8 +17,11 @@ struct process_id {
     uint32_t item;   /* from 1; 0: the process itself */
 };
 
-/* `hub_id` has 1 to RECORD_ID_MAX bytes. */
-struct process_id process_id_make(struct bytes hub_id, uint32_t epoch, uint64_t number);
+/* The name of a process: its number may hold the epoch in which it was given, in front of
+ * RECORD_NUMBER_BITS bits; else that is `first_epoch`. `hub_id` has 1 to RECORD_ID_MAX bytes. */
+struct process_id process_id_make(struct bytes hub_id, uint32_t first_epoch, uint64_t number);
+/* And back to the number. */
+uint64_t process_id_number(const struct process_id *id, uint32_t first_epoch);
 void process_id_format(const struct process_id *id, char text[PROCESS_ID_SIZE]);
 
 /* MALFORMED: not the name of a process (of an item). */

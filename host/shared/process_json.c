@@ -1,24 +1,17 @@
 #include "host/shared/process_json.h"
 
-#include "host/shared/job_result.h"
 #include "host/shared/process_member.h"
+#include "host/shared/process_outcome.h"
 #include "host/shared/request_json.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 
 /* What a pass over the items finds. */
 struct summary {
-    uint32_t items; /* not superseded */
+    struct process_outcome outcome;
+    uint32_t all_items; /* superseded ones too */
     uint32_t attempts;
-    uint32_t counted;
     uint64_t percent_sum;
     const char *step;
-    enum record_category category; /* of an item that failed without an attempt's end */
     uint32_t suspension;
-    uint32_t failed_attempt; /* highest number of the failed item above */
-    struct record_time failed_at;
     struct record_time started;
     struct record_time first_device;
 };
@@ -32,9 +25,10 @@ static uint32_t max_u32(uint32_t a, uint32_t b) {
 static void add_item(struct summary *summary, const struct process_json_item *item) {
     const struct record_item *image = &item->image;
     bool has_failed = image->state == RECORD_FAILED && image->category != RECORD_CATEGORY_NONE;
-    summary->items += 1;
+    struct process_outcome *outcome = &summary->outcome;
+    outcome->items += 1;
     summary->attempts = max_u32(summary->attempts, image->attempt);
-    summary->counted += image->attempts_counted;
+    outcome->counted += image->attempts_counted;
     summary->percent_sum += image->state == RECORD_COMPLETED ? 100 : item->progress_percent;
     if (image->state == RECORD_RUNNING && summary->step == NULL) {
         summary->step = item->step;
@@ -43,9 +37,9 @@ static void add_item(struct summary *summary, const struct process_json_item *it
         summary->suspension = max_u32(summary->suspension, image->suspension);
     }
     if (has_failed) {
-        summary->category = (enum record_category)image->category;
-        summary->failed_attempt = image->attempt;
-        summary->failed_at = item->updated;
+        outcome->category = (enum record_category)image->category;
+        outcome->failed_attempt = image->attempt;
+        outcome->failed_at = item->updated;
     }
     if (process_time_is_before(&image->started, &summary->started)) {
         summary->started = image->started;
@@ -59,6 +53,7 @@ static struct summary summarize(const struct process_view *view) {
     struct summary summary = {0};
     struct process_json_item item = {0};
     for (uint32_t i = 0; view->source.item(view->source.owner, i, &item); i++) {
+        summary.all_items += 1;
         if (!item.image.superseded) {
             add_item(&summary, &item);
         }
@@ -72,14 +67,35 @@ static struct process_id item_id(const struct process_view *view, uint32_t numbe
     return id;
 }
 
+/* What of a list still fits. Superseded items give way first. */
+struct list {
+    size_t room; /* to be left behind each entry */
+    bool has_current_only;
+    bool is_cut;
+};
+
+static struct list begin_list(const struct summary *summary, size_t budget, size_t room) {
+    enum { ITEM_BYTES = 512 };
+    bool is_long = summary->all_items > budget / ITEM_BYTES;
+    return (struct list){.room = room, .has_current_only = is_long};
+}
+
+static bool is_listed(struct list *list, const struct process_json_item *item) {
+    bool is_out = list->has_current_only && item->image.superseded;
+    list->is_cut = list->is_cut || is_out;
+    return !is_out;
+}
+
 static void write_linked(struct json_writer *writer, const struct process_view *view,
-                         const char *name, bool only_completed) {
+                         struct list *list, bool only_completed) {
     struct process_json_item item = {0};
-    json_write_begin_array(writer, name);
+    json_write_begin_array(writer, only_completed ? "completed_queue_item_ids" : "queue_item_ids");
     for (uint32_t i = 0; view->source.item(view->source.owner, i, &item); i++) {
-        if (!only_completed || item.image.state == RECORD_COMPLETED) {
+        if (is_listed(list, &item) && (!only_completed || item.image.state == RECORD_COMPLETED)) {
             struct process_id id = item_id(view, item.number);
+            struct json_writer before = *writer;
             process_member_id(writer, NULL, &id);
+            list->is_cut = !json_write_keep(writer, &before, list->room) || list->is_cut;
         }
     }
     json_write_end_array(writer);
@@ -103,11 +119,16 @@ static void write_item(struct json_writer *writer, const struct process_view *vi
     json_write_end_object(writer);
 }
 
-static void write_items(struct json_writer *writer, const struct process_view *view) {
+static void write_items(struct json_writer *writer, const struct process_view *view,
+                        struct list *list) {
     struct process_json_item item = {0};
     json_write_begin_array(writer, "items");
     for (uint32_t i = 0; view->source.item(view->source.owner, i, &item); i++) {
-        write_item(writer, view, &item);
+        if (is_listed(list, &item)) {
+            struct json_writer before = *writer;
+            write_item(writer, view, &item);
+            list->is_cut = !json_write_keep(writer, &before, list->room) || list->is_cut;
+        }
     }
     json_write_end_array(writer);
 }
@@ -115,161 +136,11 @@ static void write_items(struct json_writer *writer, const struct process_view *v
 static void write_partial_progress(struct json_writer *writer, const struct process_view *view,
                                    const struct summary *summary) {
     json_write_begin_object(writer, "partial_progress");
-    for (int i = 0; summary->items > 1 && i < RECORD_ITEM_STATE_COUNT; i++) {
+    for (int i = 0; summary->outcome.items > 1 && i < RECORD_ITEM_STATE_COUNT; i++) {
         enum record_item_state state = (enum record_item_state)i;
         json_write_uint(writer, record_item_state_name(state), view->counts.by_state[i]);
     }
     json_write_end_object(writer);
-}
-
-/* ---- results ---- */
-
-/* The newest attempt of each item that found anything; one item's stands alone, those of several
- * stand under their numbers. What an older attempt had written is taken back by the next one. */
-static void write_results(struct json_writer *writer, const struct process_view *view,
-                          const struct summary *summary) {
-    struct process_json_attempt attempt = {0};
-    struct json_writer before = *writer;
-    uint32_t item = 0;
-    bool is_alone = summary->items <= 1;
-    if (!is_alone) {
-        json_write_begin_object(writer, "result");
-    }
-    for (uint32_t i = 0; view->source.attempt(view->source.owner, i, &attempt); i++) {
-        char name[12] = "result";
-        if (!job_result_is_there(&attempt.image)) {
-            continue;
-        }
-        if (!is_alone) {
-            snprintf(name, sizeof name, "%" PRIu32, attempt.item);
-        }
-        if (attempt.item == item) {
-            *writer = before;
-        }
-        before = *writer;
-        item = attempt.item;
-        job_result_write(writer, name, &attempt.image);
-    }
-    if (!is_alone) {
-        json_write_end_object(writer);
-    } else if (item == 0) {
-        json_write_raw(writer, "result", bytes_of("{}"));
-    }
-}
-
-/* The result, and once more as the summary of a process that is done. */
-static void write_result(struct json_writer *writer, const struct process_view *view,
-                         const struct summary *summary, enum process_status status) {
-    size_t start = writer->size + (writer->needs_comma ? 1 : 0) + strlen("\"result\":");
-    write_results(writer, view, summary);
-    if (status == PROCESS_DONE && !writer->is_full) {
-        const struct bytes result = {(const uint8_t *)writer->text + start, writer->size - start};
-        json_write_raw(writer, "summary", result);
-    } else {
-        json_write_null(writer, "summary");
-    }
-}
-
-/* ---- errors ---- */
-
-static void write_attempt_error(struct json_writer *writer, const struct process_view *view,
-                                const struct process_json_attempt *attempt) {
-    const struct record_attempt *image = &attempt->image;
-    struct process_id item = item_id(view, attempt->item);
-    json_write_begin_object(writer, NULL);
-    json_write_string(writer, "category",
-                      record_category_name((enum record_category)image->category));
-    process_member_text(writer, "code", image->code);
-    process_member_text(writer, "message", image->message);
-    process_member_id(writer, "item_id", &item);
-    json_write_uint(writer, "attempt", attempt->number);
-    process_member_text(writer, "action", image->action);
-    if (image->has_exit_code) {
-        json_write_int(writer, "exit_code", image->exit_code);
-    } else {
-        json_write_null(writer, "exit_code");
-    }
-    process_member_text(writer, "phone", image->phone_id);
-    process_time_write(writer, "at", &view->clock, &image->ended);
-    process_member_text(writer, "output_tail", image->output);
-    json_write_end_object(writer);
-}
-
-/* Why a process or item failed when no attempt's end tells it. */
-static const char *plain_message(enum record_category category) {
-    switch ((int)category) {
-    case RECORD_CATEGORY_NO_TARGET:
-        return "there was no phone to run it on";
-    case RECORD_CATEGORY_DEADLINE:
-        return "the deadline passed before it ended";
-    case RECORD_CATEGORY_POISON:
-        return "it was handed out too often without an end";
-    default:
-        return "it ended without an attempt's report";
-    }
-}
-
-static void write_plain_error(struct json_writer *writer, const struct process_view *view,
-                              enum record_category category, const struct summary *summary) {
-    json_write_begin_object(writer, "error");
-    json_write_string(writer, "category", record_category_name(category));
-    json_write_string(writer, "code", record_category_name(category));
-    json_write_string(writer, "message", plain_message(category));
-    json_write_null(writer, "item_id");
-    json_write_uint(writer, "attempt", summary->failed_attempt);
-    json_write_null(writer, "action");
-    json_write_null(writer, "exit_code");
-    json_write_null(writer, "phone");
-    process_time_write(writer, "at", &view->clock,
-                       summary->failed_at.boot > 0 ? &summary->failed_at : &view->process.finished);
-    json_write_null(writer, "output_tail");
-    json_write_end_object(writer);
-}
-
-/* Every kept failure, then the newest one again as `error`: its bytes are copied. */
-static void write_errors(struct json_writer *writer, const struct process_view *view,
-                         const struct summary *summary, enum process_status status) {
-    struct process_json_attempt attempt = {0};
-    struct record_time newest = {0};
-    struct bytes error = {0};
-    char message[RECORD_TEXT_MAX + 1] = "";
-    uint32_t written = 0;
-    json_write_begin_array(writer, "errors");
-    for (uint32_t i = 0; view->source.attempt(view->source.owner, i, &attempt); i++) {
-        if (attempt.image.outcome != RECORD_FAILURE) {
-            continue;
-        }
-        size_t start = writer->size + (writer->needs_comma ? 1 : 0);
-        write_attempt_error(writer, view, &attempt);
-        written += 1;
-        if (newest.boot == 0 || !process_time_is_before(&attempt.image.ended, &newest)) {
-            newest = attempt.image.ended;
-            snprintf(message, sizeof message, "%.*s", (int)attempt.image.message.size,
-                     attempt.image.message.size > 0 ? (const char *)attempt.image.message.data
-                                                    : "");
-            error = (struct bytes){(const uint8_t *)writer->text + start, writer->size - start};
-        }
-    }
-    json_write_end_array(writer);
-    json_write_uint(writer, "errors_dropped",
-                    summary->counted > written ? summary->counted - written : 0);
-    bool is_late = (view->process.flags & RECORD_PAST_DEADLINE) != 0;
-    enum record_category plain = summary->category;
-    if (status == PROCESS_NO_TARGET) {
-        plain = is_late ? RECORD_CATEGORY_DEADLINE : RECORD_CATEGORY_NO_TARGET;
-    }
-    bool has_failed =
-        status == PROCESS_NO_TARGET || status == PROCESS_PARTIAL || status == PROCESS_DEAD_LETTER;
-    if (plain != RECORD_CATEGORY_NONE) {
-        snprintf(message, sizeof message, "%s", plain_message(plain));
-        write_plain_error(writer, view, plain, summary);
-    } else if (status == PROCESS_DONE || written == 0 || writer->is_full) {
-        json_write_null(writer, "error");
-    } else {
-        json_write_raw(writer, "error", error);
-    }
-    process_member_optional(writer, "error_message",
-                            has_failed && message[0] != '\0' ? message : NULL);
 }
 
 /* ---- the process ---- */
@@ -347,7 +218,8 @@ static uint32_t find_percent(const struct summary *summary, enum process_status 
     if (status == PROCESS_DONE) {
         return 100;
     }
-    return summary->items == 0 ? 0 : (uint32_t)(summary->percent_sum / summary->items);
+    uint32_t items = summary->outcome.items;
+    return items == 0 ? 0 : (uint32_t)(summary->percent_sum / items);
 }
 
 static void write_status(struct json_writer *writer, const struct process_view *view,
@@ -367,6 +239,23 @@ static void write_status(struct json_writer *writer, const struct process_view *
     }
 }
 
+/* What grows with a process shares what is left of the writer's room: ids take at most a quarter of
+ * it, items half, results an eighth, errors the rest; each also has what those before it left. */
+static void write_lists(struct json_writer *writer, const struct process_view *view,
+                        const struct summary *summary, enum process_status status) {
+    size_t room = writer->is_full ? 0 : writer->capacity - writer->size;
+    struct list ids = begin_list(summary, room / 2, room / 4 * 3);
+    struct list items = begin_list(summary, room / 2, room / 4);
+    json_write_begin_object(writer, "linked_ids");
+    write_linked(writer, view, &ids, false);
+    write_linked(writer, view, &ids, true);
+    json_write_end_object(writer);
+    write_partial_progress(writer, view, summary);
+    write_items(writer, view, &items);
+    bool is_cut = process_outcome_write(writer, view, &summary->outcome, status);
+    json_write_bool(writer, "truncated", is_cut || ids.is_cut || items.is_cut);
+}
+
 void process_json_members(struct json_writer *writer, const struct process_view *view) {
     enum process_status status = process_derive(&view->counts, view->process.flags);
     struct summary summary = summarize(view);
@@ -374,12 +263,5 @@ void process_json_members(struct json_writer *writer, const struct process_view 
     write_status(writer, view, &summary, status);
     write_request(writer, view);
     write_timestamps(writer, view, &summary);
-    json_write_begin_object(writer, "linked_ids");
-    write_linked(writer, view, "queue_item_ids", false);
-    write_linked(writer, view, "completed_queue_item_ids", true);
-    json_write_end_object(writer);
-    write_partial_progress(writer, view, &summary);
-    write_items(writer, view);
-    write_result(writer, view, &summary, status);
-    write_errors(writer, view, &summary, status);
+    write_lists(writer, view, &summary, status);
 }

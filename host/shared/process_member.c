@@ -1,5 +1,7 @@
 #include "host/shared/process_member.h"
 
+#include "host/shared/json.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -14,6 +16,11 @@ void process_member_raw(struct json_writer *writer, const char *name, struct byt
         size += 1;
     }
     json_write_raw(writer, name, (struct bytes){(const uint8_t *)otherwise, size});
+}
+
+void process_member_json(struct json_writer *writer, const char *name, struct bytes json,
+                         const char *otherwise) {
+    process_member_raw(writer, name, json_is_whole(json) ? json : (struct bytes){0}, otherwise);
 }
 
 void process_member_text(struct json_writer *writer, const char *name, struct bytes text) {

@@ -5,9 +5,14 @@
 #include "host/shared/json_write.h"
 #include "host/shared/process_id.h"
 
-/* Raw JSON that somebody gave once (it is valid), or `otherwise` (JSON, too) when it is empty. */
+/* Raw JSON that was parsed (it is valid), or `otherwise` (JSON, too) when it is empty. */
 void process_member_raw(struct json_writer *writer, const char *name, struct bytes json,
                         const char *otherwise);
+
+/* JSON that a record holds, an object or an array: it is looked at again, for the record may come
+ * from another machine. `otherwise` when it is empty or not whole. */
+void process_member_json(struct json_writer *writer, const char *name, struct bytes json,
+                         const char *otherwise);
 
 /* A text, or null when it is empty. */
 void process_member_text(struct json_writer *writer, const char *name, struct bytes text);

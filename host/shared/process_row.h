@@ -15,7 +15,13 @@ struct process_row {
     uint64_t created_ms;        /* wall clock; 0: null, as the next two */
     uint64_t updated_ms;
     uint64_t finished_ms;
+    enum record_category category; /* why it failed, or is tried again; NONE: no `error` */
+    struct bytes code;             /* empty: null, as the message */
+    struct bytes message;
 };
+
+/* The front of a text, at most so many bytes, cut between characters. */
+struct bytes process_row_front(struct bytes text, size_t size);
 
 /* Writes the members into the object that the caller has begun. */
 void process_row_members(struct json_writer *writer, const struct process_row *row);

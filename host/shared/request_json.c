@@ -92,15 +92,15 @@ void request_json_members(struct json_writer *writer, const struct record_reques
     json_write_begin_object(writer, "requested_by");
     process_member_text(writer, "system", of->system);
     process_member_text(writer, "user", of->user);
-    process_member_raw(writer, "metadata", of->metadata, "{}");
+    process_member_json(writer, "metadata", of->metadata, "{}");
     json_write_end_object(writer);
     write_callback(writer, of->callback);
-    process_member_raw(writer, "inputs", of->inputs, "{}");
+    process_member_json(writer, "inputs", of->inputs, "{}");
     process_member_optional(writer, "mode", request != NULL ? modes[of->mode] : NULL);
     json_write_uint(writer, "priority", of->priority);
     process_time_write_ms(writer, "not_before", of->not_before_ms);
     process_time_write_ms(writer, "deadline", of->deadline_ms);
     process_member_text(writer, "concurrency_key", of->concurrency_key);
-    process_member_raw(writer, "labels", of->labels, "[]");
+    process_member_json(writer, "labels", of->labels, "[]");
     write_extra(writer, of->extra);
 }

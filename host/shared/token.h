@@ -13,6 +13,7 @@ enum {
     TOKEN_READ = 2,
     TOKEN_WORKER = 4,
     TOKEN_OPERATE = 8,
+    TOKEN_ANY = TOKEN_SUBMIT | TOKEN_READ | TOKEN_WORKER | TOKEN_OPERATE,
 
     TOKEN_COUNT_MAX = 64,
     TOKEN_NAME_SIZE = 33, /* with NUL, as the next two */

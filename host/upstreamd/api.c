@@ -1,8 +1,11 @@
 #include "host/upstreamd/api_internal.h"
 
+#include "host/shared/capability_json.h"
+#include "host/shared/dashboard.h"
 #include "host/shared/log.h"
 #include "host/shared/process_id.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- answers ---- */
@@ -17,17 +20,25 @@ bool api_refuse_failure(const struct http_api_call *call, enum status status) {
     return true;
 }
 
+struct process_id api_id_of(const struct db_process *process) {
+    return api_is_fleets(process) ? api_fleet_id(process->number)
+                                  : process_id_make(http_api_text(process->hub_id),
+                                                    process->first_epoch, process->number);
+}
+
+struct process_id api_fleet_id(uint64_t number) {
+    const uint64_t mask = (UINT64_C(1) << DB_NUMBER_BITS) - 1;
+    return process_id_make(bytes_of(DB_UPSTREAM), db_fleet_epoch(number), number & mask);
+}
+
 bool api_find_process(const struct http_api_call *call, struct db_process *process) {
     struct process_id id;
     enum status status = process_id_parse(call->id, &id);
-    if (status == STATUS_OK && id.number <= SYNC_SEQ_MAX) {
-        process->number = id.number;
-        process->epoch = id.epoch;
-        memcpy(process->hub_id, id.hub_id, sizeof process->hub_id);
-        status = db_process_find(api_of(call)->fleet->db, process);
-    } else {
-        status = STATUS_NOT_FOUND;
+    if (status == STATUS_OK && strcmp(id.hub_id, DB_UPSTREAM) == 0) {
+        id.number = db_fleet_number(id.epoch, id.number);
     }
+    status = status == STATUS_OK ? db_process_find(api_of(call)->fleet->db, &id, process)
+                                 : STATUS_NOT_FOUND;
     if (status == STATUS_NOT_FOUND) {
         http_api_refuse(call, 404, "not_found", "no hub has told of a process of this id");
         return false;
@@ -42,7 +53,9 @@ static void get_health(const struct http_api_call *call) {
 }
 
 static void get_ready(const struct http_api_call *call) {
-    if (api_of(call)->sync->has_failed) {
+    struct db_upstream upstream;
+    if (sync_server_is_failing(api_of(call)->sync) ||
+        db_upstream_get(api_of(call)->fleet->db, &upstream) != STATUS_OK) {
         http_api_refuse(call, 503, "store_failed", "the database does not store; see the log");
     } else if (api_of(call)->is_stopping) {
         http_api_refuse(call, 503, "not_ready", "upstream is stopping");
@@ -52,9 +65,28 @@ static void get_ready(const struct http_api_call *call) {
     }
 }
 
-static void not_yet(const struct http_api_call *call) {
-    http_api_refuse(call, 501, "not_implemented",
-                    "upstream does not take requests or forward orders yet; send this to the hub");
+static void get_capabilities(const struct http_api_call *call) {
+    const struct registry *registry = api_of(call)->registry;
+    capabilities_write(call, registry->capabilities, registry->lists, registry->count);
+}
+
+/* What a hub alone can do or knows; of a phone, which hub that is. */
+static void refuse_hub_only(const struct http_api_call *call) {
+    char text[DB_PHONE_SIZE] = "";
+    char message[160] = "only a hub answers this: ask the hub itself";
+    struct db_fleet_phone phone;
+    if (call->id.size < sizeof text) {
+        memcpy(text, call->id.data, call->id.size);
+    }
+    if (text[0] != '\0' &&
+        db_fleet_phone_find(api_of(call)->fleet->db, text, &phone) == STATUS_OK) {
+        snprintf(message, sizeof message, "only the phone's hub answers this: ask %s", phone.hub);
+    }
+    http_api_refuse(call, 404, "hub_only", message);
+}
+
+static void get_whoami(const struct http_api_call *call) {
+    http_api_whoami(call, "upstreamd", NULL);
 }
 
 static const struct http_api_endpoint endpoints[] = {
@@ -64,35 +96,55 @@ static const struct http_api_endpoint endpoints[] = {
     {HTTP_METHOD_GET, TOKEN_READ, "/processes/*/stream", api_get_stream},
     {HTTP_METHOD_GET, TOKEN_READ, "/phones", api_get_phones},
     {HTTP_METHOD_GET, TOKEN_READ, "/phones/*", api_get_phone},
+    {HTTP_METHOD_GET, TOKEN_READ, "/capabilities", get_capabilities},
+    {HTTP_METHOD_GET, TOKEN_READ, "/slots", refuse_hub_only},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/phones/*/power", refuse_hub_only},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/phones/*/label", refuse_hub_only},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/phones/*/quarantine", refuse_hub_only},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/phones/*/release", refuse_hub_only},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/phones/*/adb", refuse_hub_only},
     {HTTP_METHOD_GET, TOKEN_READ, "/hubs", api_get_hubs},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/hubs/*/release", api_release_hub},
     {HTTP_METHOD_GET, TOKEN_READ, "/metrics", api_get_metrics},
+    {HTTP_METHOD_GET, TOKEN_READ, "/stream", api_get_fleet_stream},
+    {HTTP_METHOD_GET, TOKEN_READ, "/history", api_get_history},
+    {HTTP_METHOD_GET, TOKEN_ANY, "/whoami", get_whoami},
     {HTTP_METHOD_GET, 0, "/healthz", get_health},
+    {HTTP_METHOD_GET, 0, "/", dashboard_get},
+    {HTTP_METHOD_GET, 0, "/dashboard/*", dashboard_get},
     {HTTP_METHOD_GET, 0, "/readyz", get_ready},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/capability-requests/enqueue", not_yet},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/maintenance/requests", not_yet},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/ingest", not_yet},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/cancel", not_yet},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/cancel", not_yet},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/retry", not_yet},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/suspend", not_yet},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/resume", not_yet},
-    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/settle", not_yet},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/capability-requests/enqueue", api_enqueue},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/maintenance/requests", api_maintenance},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/ingest", api_ingest},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/cancel", api_legacy_cancel},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/cancel", api_cancel},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/retry", api_retry_process},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/suspend", api_suspend},
+    {HTTP_METHOD_POST, TOKEN_SUBMIT, "/processes/*/resume", api_resume},
+    {HTTP_METHOD_POST, TOKEN_OPERATE, "/processes/*/settle", api_settle},
 };
 
 static void handle(void *owner, struct http_connection *connection,
                    const struct http_request *request) {
     static const struct http_api_routes routes = {endpoints, array_count(endpoints)};
     const struct api *api = owner;
-    struct http_api_call call = {.owner = owner, .connection = connection, .request = request};
+    struct http_api_call call = {.owner = owner,
+                                 .connection = connection,
+                                 .request = request,
+                                 .member_bytes = RECORD_PAYLOAD_MAX / 2};
     http_api_dispatch(&routes, api->tokens, &call);
 }
 
 static void closed(void *owner, struct http_connection *connection) {
-    api_forget_stream(owner, connection);
+    struct api *api = owner;
+    api_forget_stream(api, connection);
+    http_watch_forget(&api->watch.list, connection);
 }
 
 static void drained(void *owner, struct http_connection *connection) {
-    api_unblock_stream(owner, connection);
+    struct api *api = owner;
+    api_unblock_stream(api, connection);
+    (void)http_watch_drained(&api->watch.list, connection);
 }
 
 /* ---- life ---- */
@@ -101,6 +153,9 @@ void api_init(struct api *api, const struct api_parts *parts) {
     api->fleet = parts->fleet;
     api->sync = parts->sync;
     api->tokens = parts->tokens;
+    api->dispatch = parts->dispatch;
+    api->registry = parts->registry;
+    api->callbacks = parts->callbacks;
     api->started_ms = parts->fleet->now.mono_ms;
     http_tls_init(&api->tls, parts->configs);
     const struct http_config config = {
@@ -131,12 +186,17 @@ void api_feed(struct api *api) {
 void api_step(struct api *api) {
     http_server_step(&api->server, api->fleet->now.mono_ms);
     api_end_old_streams(api);
+    api_feed_due_streams(api);
+    api_step_watch(api);
 }
 
 uint64_t api_deadline_ms(const struct api *api) {
     uint64_t server = http_server_deadline(&api->server);
     uint64_t streams = api_stream_deadline_ms(api);
-    return server < streams ? server : streams;
+    uint64_t watch = api_watch_deadline_ms(api);
+    uint64_t next = server < streams ? server : streams;
+    next = watch < next ? watch : next;
+    return api->is_due || api->is_dirty ? 0 : next;
 }
 
 void api_stop(struct api *api) {
@@ -148,5 +208,6 @@ void api_stop(struct api *api) {
             http_stream_end(connection);
         }
     }
+    http_watch_end_all(&api->watch.list);
     http_server_stop(&api->server);
 }

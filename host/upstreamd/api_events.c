@@ -25,7 +25,7 @@ static enum status open_history(struct history *history, struct api *api,
                                 const struct db_process *process) {
     history->api = api;
     history->process = process;
-    history->id = process_id_make(http_api_text(process->hub_id), process->epoch, process->number);
+    history->id = api_id_of(process);
     return db_boots_get(api->fleet->db, process->store, history->boots, &history->boot_count);
 }
 
@@ -141,7 +141,9 @@ static bool send_events(struct api *api, struct api_stream *stream) {
 
 static void feed(struct api *api, struct api_stream *stream) {
     struct db_process *process = &stream->process;
-    if (db_process_find(api->fleet->db, process) != STATUS_OK) {
+    const struct process_id id =
+        process_id_make(http_api_text(process->hub_id), process->first_epoch, process->number);
+    if (db_process_find(api->fleet->db, &id, process) != STATUS_OK) {
         end_stream(api, stream);
         return;
     }
@@ -156,6 +158,28 @@ void api_feed_streams(struct api *api) {
             feed(api, &api->streams[i]);
         }
     }
+}
+
+void api_hear(struct api *api, int64_t store) {
+    api->watch.has_heard = true;
+    for (uint32_t i = 0; i < API_STREAMS && api->stream_count > 0; i++) {
+        struct api_stream *stream = &api->streams[i];
+        if (stream->connection != NULL && stream->process.store == store) {
+            stream->is_due = true;
+            api->is_due = true;
+        }
+    }
+}
+
+void api_feed_due_streams(struct api *api) {
+    for (uint32_t i = 0; i < API_STREAMS && api->is_due; i++) {
+        struct api_stream *stream = &api->streams[i];
+        if (stream->connection != NULL && stream->is_due && !stream->is_blocked) {
+            stream->is_due = false;
+            feed(api, stream);
+        }
+    }
+    api->is_due = false;
 }
 
 static struct api_stream *free_stream(struct api *api) {

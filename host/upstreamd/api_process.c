@@ -16,6 +16,7 @@ struct source {
     uint64_t attempt_path[3]; /* of the attempt brought last */
     uint64_t judged_item;     /* whose `superseded` was looked up last; 0: none */
     bool is_superseded;
+    bool is_fleets; /* phones have the fleet's numbers */
     char phone[DB_PHONE_SIZE];
 };
 
@@ -65,6 +66,14 @@ static bool bring_request(void *owner, struct record_request *request) {
     return true;
 }
 
+static void find_fleet_phone(struct source *source, uint64_t number) {
+    struct db_fleet_phone phone;
+    source->phone[0] = '\0';
+    if (number != 0 && db_fleet_phone_get(source->db, number, &phone) == STATUS_OK) {
+        memcpy(source->phone, phone.id, sizeof source->phone);
+    }
+}
+
 static void find_phone(struct source *source, uint64_t number) {
     struct db_image image = {.buffer = side_buffer};
     const uint64_t path[3] = {number};
@@ -85,21 +94,29 @@ static void find_phone(struct source *source, uint64_t number) {
     }
 }
 
-/* How far a running item's attempt had come when the hub last recorded it. */
-static void find_progress(struct source *source, struct process_json_item *item) {
+/* Of the newest attempt: where an item ran that has no phone any more, and how far a running one
+ * had come when the hub last recorded it. */
+static void find_attempt(struct source *source, struct process_json_item *item) {
     struct db_image image = {.buffer = side_buffer};
     const uint64_t path[3] = {source->number, item->number, item->image.attempt};
     struct record_header header;
     struct cbor_reader reader;
     struct record_attempt attempt;
-    if (item->image.state != RECORD_RUNNING ||
+    if (item->image.attempt == 0 ||
         db_object_get(source->db, source->store, RECORD_ATTEMPT, path, &image) != STATUS_OK) {
         return;
     }
     cbor_reader_init(&reader, image.bytes);
     record_get_header(&reader, &header);
     record_get_attempt(&reader, &attempt);
-    if (cbor_reader_done(&reader) && attempt.outcome == RECORD_UNFINISHED) {
+    if (!cbor_reader_done(&reader)) {
+        return;
+    }
+    if (source->phone[0] == '\0' && attempt.phone_id.size < sizeof source->phone) {
+        memcpy(source->phone, attempt.phone_id.data, attempt.phone_id.size);
+        source->phone[attempt.phone_id.size] = '\0';
+    }
+    if (item->image.state == RECORD_RUNNING && attempt.outcome == RECORD_UNFINISHED) {
         item->progress_percent = attempt.progress_percent;
     }
 }
@@ -122,9 +139,13 @@ static bool bring_item(void *owner, uint32_t index, struct process_json_item *it
     record_get_header(&reader, &header);
     *item = (struct process_json_item){.number = (uint32_t)header.path[1], .updated = header.time};
     record_get_item(&reader, &item->image);
-    find_phone(source, item->image.phone);
+    if (source->is_fleets) {
+        find_fleet_phone(source, item->image.phone);
+    } else {
+        find_phone(source, item->image.phone);
+    }
+    find_attempt(source, item);
     item->phone = http_api_text(source->phone);
-    find_progress(source, item);
     return cbor_reader_done(&reader);
 }
 
@@ -182,14 +203,29 @@ static void count_items(struct source *source, struct process_counts *counts) {
     }
 }
 
-/* How old all this is. */
-static void write_age(struct json_writer *writer, const struct fleet *fleet, const char *hub_id) {
-    const struct db_hub *hub = fleet_hub(fleet, hub_id);
-    uint64_t seen_ms = hub == NULL ? 0 : hub->last_seen_ms;
-    json_write_string(writer, "hub_id", hub_id);
+/* When the hubs that have something of it were heard last; without any, upstream itself knows. */
+static uint64_t find_seen(struct api *api, const struct db_process *process) {
+    char name[RECORD_ID_MAX + 1] = "";
+    uint64_t seen_ms = api->fleet->now.wall_ms;
+    struct db_hub hub;
+    if (!api_is_fleets(process)) {
+        return process->hub_seen_ms;
+    }
+    while (db_item_hub_next(api->fleet->db, process->number, name, name) == STATUS_OK) {
+        if (db_hub_get(api->fleet->db, name, &hub) == STATUS_OK && hub.last_seen_ms < seen_ms) {
+            seen_ms = hub.last_seen_ms;
+        }
+    }
+    return seen_ms;
+}
+
+void api_write_age(struct api *api, struct json_writer *writer, const struct db_process *process) {
+    uint64_t seen_ms = find_seen(api, process);
+    json_write_string(writer, "hub_id", process->hub_id);
     process_time_write_ms(writer, "status_as_of", seen_ms);
     process_time_write_ms(writer, "hub_last_seen", seen_ms);
-    json_write_bool(writer, "stale", hub == NULL || fleet_is_stale(fleet, hub));
+    json_write_bool(writer, "stale", fleet_is_stale(api->fleet, seen_ms));
+    json_write_bool(writer, "lost", process->is_lost);
 }
 
 static void fill_view(struct source *source, const struct db_process *process,
@@ -208,28 +244,39 @@ static void fill_view(struct source *source, const struct db_process *process,
     }
 }
 
-void api_get_process(const struct http_api_call *call) {
-    struct fleet *fleet = api_of(call)->fleet;
+void api_write_process(struct api *api, struct json_writer *writer,
+                       const struct db_process *process) {
+    struct fleet *fleet = api->fleet;
     struct record_boot boots[DB_BOOTS_MAX];
-    struct db_process process;
     uint32_t boot_count = 0;
-    if (!api_find_process(call, &process) ||
-        api_refuse_failure(call, db_boots_get(fleet->db, process.store, boots, &boot_count))) {
-        return;
+    if (db_boots_get(fleet->db, process->store, boots, &boot_count) != STATUS_OK) {
+        boot_count = 0; /* times that need an offset are null */
     }
-    struct source source = {.db = fleet->db, .store = process.store, .number = process.number};
+    struct source source = {.db = fleet->db,
+                            .store = process->store,
+                            .number = process->number,
+                            .is_fleets = api_is_fleets(process)};
     struct process_view view = {
-        .id = process_id_make(http_api_text(process.hub_id), process.epoch, process.number),
-        .updated = record_time_of(process.updated_ms > 0, 0, process.updated_ms, 0),
-        .revision = process.revision,
+        .id = api_id_of(process),
+        .updated = record_time_of(process->updated_ms > 0, 0, process->updated_ms, 0),
+        .revision = process->revision,
         .clock = {boots, boot_count},
         .source = {&source, bring_request, bring_item, bring_attempt},
+        .status_detail = process->is_lost ? "lost_by_hub" : NULL,
     };
-    fill_view(&source, &process, &view);
+    fill_view(&source, process, &view);
+    process_json_members(writer, &view);
+    api_write_age(api, writer, process);
+}
+
+void api_get_process(const struct http_api_call *call) {
+    struct db_process process;
+    if (!api_find_process(call, &process)) {
+        return;
+    }
     struct json_writer writer = http_api_begin_json(call);
     json_write_begin_object(&writer, NULL);
-    process_json_members(&writer, &view);
-    write_age(&writer, fleet, process.hub_id);
+    api_write_process(api_of(call), &writer, &process);
     json_write_end_object(&writer);
     http_api_end_json(call, 200, &writer);
 }

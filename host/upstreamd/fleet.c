@@ -2,61 +2,14 @@
 
 #include "host/shared/log.h"
 #include "host/upstreamd/apply.h"
+#include "host/upstreamd/fleet_fork.h"
 
 #include <string.h>
 
 static const uint8_t chain_start[RECORD_CHAIN_BYTES];
 
-/* ---- hubs ---- */
-
-static struct db_hub *find_hub(struct fleet *fleet, const char *hub_id) {
-    for (uint32_t i = 0; i < fleet->hub_count; i++) {
-        if (strcmp(fleet->hubs[i].id, hub_id) == 0) {
-            return &fleet->hubs[i];
-        }
-    }
-    return NULL;
-}
-
-const struct db_hub *fleet_hub(const struct fleet *fleet, const char *hub_id) {
-    for (uint32_t i = 0; i < fleet->hub_count; i++) {
-        if (strcmp(fleet->hubs[i].id, hub_id) == 0) {
-            return &fleet->hubs[i];
-        }
-    }
-    return NULL;
-}
-
-bool fleet_is_stale(const struct fleet *fleet, const struct db_hub *hub) {
-    return fleet->now.wall_ms > hub->last_seen_ms &&
-           fleet->now.wall_ms - hub->last_seen_ms > FLEET_STALE_MS;
-}
-
-enum status fleet_reload(struct fleet *fleet) {
-    const char *behind = "";
-    enum status status = STATUS_OK;
-    fleet->hub_count = 0;
-    while (fleet->hub_count < FLEET_HUBS_MAX) {
-        struct db_hub *hub = &fleet->hubs[fleet->hub_count];
-        status = db_hub_next(fleet->db, behind, hub);
-        if (status != STATUS_OK) {
-            break;
-        }
-        fleet->saved_ms[fleet->hub_count] = hub->last_seen_ms;
-        fleet->hub_count += 1;
-        behind = hub->id;
-    }
-    if (status == STATUS_OK) {
-        struct db_hub more;
-        status = db_hub_next(fleet->db, behind, &more);
-        status = status == STATUS_OK ? STATUS_FULL : status;
-    }
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-}
-
-enum status fleet_open(struct fleet *fleet, struct db *db) {
-    *fleet = (struct fleet){.db = db};
-    return fleet_reload(fleet);
+bool fleet_is_stale(const struct fleet *fleet, uint64_t last_seen_ms) {
+    return fleet->now.wall_ms > last_seen_ms && fleet->now.wall_ms - last_seen_ms > FLEET_STALE_MS;
 }
 
 /* ---- judging ---- */
@@ -72,7 +25,7 @@ static enum status chain_at(struct fleet *fleet, const struct db_store *store, u
         memcpy(chain, store->chain, RECORD_CHAIN_BYTES);
         return STATUS_OK;
     }
-    return db_chain_at(fleet->db, store->id, seq, chain);
+    return db_chain_at(fleet->db, store, seq, chain);
 }
 
 /* Whether the hub's history is ours at `seq`. OK, MALFORMED (it is not) or IO. */
@@ -118,9 +71,28 @@ static enum status judge_groups(struct fleet *fleet, const struct db_store *stor
     return STATUS_OK;
 }
 
-/* OK: the new groups may be stored. MALFORMED: a fork. AGAIN: a gap. */
-static enum status judge(struct fleet *fleet, const struct db_store *store,
-                         const struct sync_push *push, const char **why) {
+/* What the hub has given up of what is not stored here: `store` is moved behind it. OK, MALFORMED,
+ * AGAIN (records before it are missing) or IO. */
+static enum status judge_gap(struct fleet *fleet, struct db_store *store,
+                             const struct sync_push *push, const char **why) {
+    const struct record_gap *gap = &push->gap;
+    if (gap->first > store->cursor + 1) {
+        *why = "records before the gap are missing";
+        return STATUS_AGAIN;
+    }
+    if (gap->last <= store->cursor) {
+        *why = "the chain hash at the gap's end differs";
+        return compare_at(fleet, store, gap->last, gap->chain);
+    }
+    store->cursor = gap->last;
+    memcpy(store->chain, gap->chain, RECORD_CHAIN_BYTES);
+    return STATUS_OK;
+}
+
+/* OK: the new groups may be stored behind `store`, which a gap may have moved. MALFORMED: a fork.
+ * AGAIN: records are missing. */
+static enum status judge(struct fleet *fleet, struct db_store *store, const struct sync_push *push,
+                         const char **why) {
     if (push->cursor > store->cursor) {
         *why = "the hub's cursor is beyond upstream's";
         return STATUS_MALFORMED;
@@ -129,6 +101,12 @@ static enum status judge(struct fleet *fleet, const struct db_store *store,
     if (status != STATUS_OK) {
         *why = "the chain hash at the hub's cursor differs";
         return status;
+    }
+    if (push->gap.first != 0) {
+        status = judge_gap(fleet, store, push, why);
+        if (status != STATUS_OK) {
+            return status;
+        }
     }
     if (push->first_seq > store->cursor + 1) {
         *why = "records before these are missing";
@@ -167,13 +145,42 @@ static enum status learn_clock(struct fleet *fleet, const struct db_store *store
     return status;
 }
 
+/* What never came is counted once: a gap that grew is told as a whole. */
+static enum status store_gap(struct fleet *fleet, const struct db_store *store,
+                             const struct sync_push *push, struct db_hub *hub) {
+    struct record_gap gap = push->gap;
+    bool is_life = store->cursor == 0 && store->epoch > store->base_epoch && gap.first == 1;
+    uint64_t known[RECORD_KIND_COUNT];
+    uint64_t count = 0;
+    enum status status = db_gap_sum(fleet->db, store, gap.first, known);
+    for (size_t kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
+        bool is_more = gap.dropped[kind] > known[kind];
+        gap.dropped[kind] = is_more ? gap.dropped[kind] - (uint32_t)known[kind] : 0;
+        count += gap.dropped[kind];
+    }
+    gap.first = gap.first > store->cursor ? gap.first : store->cursor + 1;
+    hub->gaps += !is_life;
+    hub->given_up += count;
+    fleet->counters.given_up += count;
+    log_warn("hub_gave_up hub=%s first=%llu last=%llu records=%llu", hub->id,
+             (unsigned long long)gap.first, (unsigned long long)gap.last,
+             (unsigned long long)count);
+    return status == STATUS_OK ? db_gap_add(fleet->db, store, &gap, fleet->now.wall_ms) : status;
+}
+
 static enum status store_groups(struct fleet *fleet, struct db_store *store,
                                 const struct sync_push *push, struct db_hub *hub) {
     struct sync_push walk = *push;
     struct sync_group group;
     enum status status = learn_clock(fleet, store, &push->now);
+    status = status == STATUS_OK ? db_prefetch(fleet->db, store->id, push) : status;
     struct apply apply = {
-        .db = fleet->db, .store = store->id, .clock = {fleet->boots, fleet->boot_count}};
+        .db = fleet->db, .store = store, .clock = {fleet->boots, fleet->boot_count}};
+    apply.parts = (struct parts){.db = fleet->db,
+                                 .store = store->id,
+                                 .hub = hub->id,
+                                 .clock = &apply.clock,
+                                 .now_ms = fleet->now.wall_ms};
     while (status == STATUS_OK && sync_group_next(&walk, &group)) {
         if (group.first_seq <= store->cursor) {
             fleet->counters.duplicates += group.record_count;
@@ -186,36 +193,23 @@ static enum status store_groups(struct fleet *fleet, struct db_store *store,
         fleet->counters.bytes += group.records.size;
     }
     fleet->counters.unknown += apply.unknown;
+    fleet->has_changed = fleet->has_changed || apply.parts.has_changed;
+    fleet->counters.sealed += apply.sealed;
+    if (status == STATUS_OK && apply.first_epoch != 0 && apply.first_epoch != store->first_epoch) {
+        store->first_epoch = apply.first_epoch; /* upstream met this store in a later life */
+        status = db_store_put(fleet->db, store);
+    }
+    if (status == STATUS_OK && apply.is_told && store->is_listing) {
+        store->is_listing = false;
+        log_info("inventory_done hub=%s epoch=%u", hub->id, store->epoch);
+        status = db_store_put(fleet->db, store);
+    }
     if (apply.record_ms > 0) {
         uint64_t now_ms = fleet->now.wall_ms;
         hub->record_ms = apply.record_ms;
         hub->lag_ms = now_ms > apply.record_ms ? now_ms - apply.record_ms : 0;
     }
     return status == STATUS_OK ? db_store_move(fleet->db, store) : status;
-}
-
-/* Finds the store that pushes, or takes in a new one. MALFORMED: an older life of it. */
-static enum status find_store(struct fleet *fleet, const char *hub_id, const struct sync_push *push,
-                              struct db_store *store) {
-    uint32_t newest = 0;
-    *store = (struct db_store){.epoch = push->epoch};
-    memcpy(store->hub_id, hub_id, strlen(hub_id) + 1);
-    memcpy(store->store_id, push->store_id, SYNC_STORE_ID_BYTES);
-    enum status status = db_store_epoch(fleet->db, store, &newest);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (newest > push->epoch) {
-        return STATUS_MALFORMED;
-    }
-    status = db_store_find(fleet->db, store);
-    if (status == STATUS_NOT_FOUND && push->cursor == 0) {
-        log_info("store_new hub=%s epoch=%u", hub_id, push->epoch);
-        status = db_store_add(fleet->db, store);
-    } else if (status == STATUS_NOT_FOUND) {
-        status = STATUS_OK; /* a fork, as the cursor will show; it is not made for that */
-    }
-    return status;
 }
 
 /* ---- a push ---- */
@@ -225,94 +219,147 @@ static void answer(struct sync_reply *reply, enum sync_result result, const char
     reply->text = (struct bytes){(const uint8_t *)text, strlen(text)};
 }
 
-static struct db_hub *add_hub(struct fleet *fleet, const char *hub_id) {
-    if (fleet->hub_count == FLEET_HUBS_MAX) {
-        return NULL;
-    }
-    struct db_hub *hub = &fleet->hubs[fleet->hub_count];
-    fleet->saved_ms[fleet->hub_count] = 0;
-    fleet->hub_count += 1;
-    *hub = (struct db_hub){.first_seen_ms = fleet->now.wall_ms};
-    memcpy(hub->id, hub_id, strlen(hub_id) + 1);
-    return hub;
-}
-
 /* The hub was heard; that alone is stored only now and then. */
 static enum status touch(struct fleet *fleet, struct db_hub *hub, const struct sync_push *push,
                          bool has_changed) {
-    uint64_t *saved_ms = &fleet->saved_ms[hub - fleet->hubs];
+    uint64_t now_ms = fleet->now.wall_ms;
+    bool is_recent = now_ms >= hub->last_seen_ms && now_ms - hub->last_seen_ms < FLEET_SAVE_MS;
     hub->boot = push->now.boot;
     hub->capacity = push->capacity;
     hub->phones = push->phones;
     hub->command = push->command;
-    hub->last_seen_ms = fleet->now.wall_ms;
-    if (!has_changed && hub->last_seen_ms - *saved_ms < FLEET_SAVE_MS) {
+    if (!has_changed && is_recent) {
         return STATUS_OK;
     }
-    *saved_ms = hub->last_seen_ms;
+    hub->last_seen_ms = now_ms;
     return db_hub_put(fleet->db, hub);
 }
 
-static enum status store_push(struct fleet *fleet, struct db_hub *hub, struct db_store *store,
-                              const struct sync_push *push, struct sync_reply *reply) {
-    const char *why = "upstream holds a newer epoch of this store";
-    bool is_old = store->id == 0 && push->cursor == 0;
-    enum status status = is_old ? STATUS_MALFORMED : judge(fleet, store, push, &why);
-    bool has_changed = hub->store != store->id;
+static void answer_fork(const struct fleet_visit *visit, const char *why) {
+    answer(visit->reply, SYNC_FORK, why);
+    log_error("sync_fork hub=%s epoch=%u hub_cursor=%llu cursor=%llu new_epoch=%u reason=%s",
+              visit->hub->id, visit->push->epoch, (unsigned long long)visit->push->cursor,
+              (unsigned long long)visit->store->cursor, visit->reply->epoch, why);
+}
+
+/* A hub that has seen upstream's answers knows of more than is stored here: the database is older
+ * than what was told (SPEC.md section 8). */
+static void note_proof(struct fleet *fleet, const struct db_store *store,
+                       const struct sync_push *push, enum fleet_life life) {
+    bool is_ahead = life == FLEET_LIFE_PRESENT && push->cursor > store->cursor;
+    if (push->upstream_epoch != 0 && (is_ahead || life == FLEET_LIFE_FORGOTTEN)) {
+        fleet->counters.restored += 1;
+        fleet->told_epoch =
+            push->upstream_epoch > fleet->told_epoch ? push->upstream_epoch : fleet->told_epoch;
+    }
+}
+
+static bool asks_for_epoch(const struct sync_push *push) {
+    struct sync_inventory inventory;
+    return push->inventory.size > 0 &&
+           sync_inventory_read(push->inventory, &inventory) == STATUS_OK && inventory.asks;
+}
+
+/* As judge(), with what speaks against a push whatever its groups are. */
+static enum status judge_life(struct fleet *fleet, struct db_store *store,
+                              const struct sync_push *push, enum fleet_life life,
+                              const char **why) {
+    if (life == FLEET_LIFE_FORMER) {
+        *why = "another life of this hub has begun since";
+        return STATUS_MALFORMED;
+    }
+    if (life == FLEET_LIFE_FORGOTTEN) {
+        *why = "upstream does not know of this life";
+        return STATUS_MALFORMED;
+    }
+    if (asks_for_epoch(push)) {
+        *why = "upstream's history is not the hub's";
+        return STATUS_MALFORMED;
+    }
+    return judge(fleet, store, push, why);
+}
+
+/* The hub's records, as far as they go on from `behind`: what is stored, or the end of a gap. */
+static enum status take_records(struct fleet *fleet, const struct fleet_visit *visit,
+                                const struct db_store *behind, bool *has_changed) {
+    struct db_store *store = visit->store;
+    const struct sync_push *push = visit->push;
+    enum status status = STATUS_OK;
+    if (behind->cursor > store->cursor) {
+        status = store_gap(fleet, store, push, visit->hub);
+        *has_changed = true;
+        *store = *behind;
+        status = status == STATUS_OK ? db_store_move(fleet->db, store) : status;
+    }
     if (status == STATUS_OK && push->last_seq > store->cursor) {
-        status = store_groups(fleet, store, push, hub);
-        has_changed = true;
+        status = store_groups(fleet, store, push, visit->hub);
+        *has_changed = true;
     } else if (status == STATUS_OK) {
         fleet->counters.duplicates += push->last_seq + 1 - push->first_seq;
+    }
+    return status;
+}
+
+static enum status store_push(struct fleet *fleet, const struct fleet_visit *visit) {
+    const char *why = "";
+    struct db_hub *hub = visit->hub;
+    struct db_store *store = visit->store;
+    struct sync_reply *reply = visit->reply;
+    struct db_store behind = *store;
+    bool has_changed = hub->store != store->id || hub->settled_epoch == 0;
+    enum status status = judge_life(fleet, &behind, visit->push, visit->life, &why);
+    if (status == STATUS_OK) {
+        status = take_records(fleet, visit, &behind, &has_changed);
     } else if (status == STATUS_AGAIN) {
         fleet->counters.gaps += 1;
         log_warn("sync_gap hub=%s first=%llu cursor=%llu", hub->id,
-                 (unsigned long long)push->first_seq, (unsigned long long)store->cursor);
+                 (unsigned long long)visit->push->first_seq, (unsigned long long)store->cursor);
         answer(reply, SYNC_GAP, why);
         status = STATUS_OK;
     } else if (status == STATUS_MALFORMED) {
-        fleet->counters.forks += 1;
-        hub->forks += 1;
+        note_proof(fleet, store, visit->push, visit->life);
+        status = fleet_fork(fleet, visit);
+        answer_fork(visit, why);
         has_changed = true;
-        log_error("sync_fork hub=%s epoch=%u hub_cursor=%llu cursor=%llu reason=%s", hub->id,
-                  push->epoch, (unsigned long long)push->cursor, (unsigned long long)store->cursor,
-                  why);
-        answer(reply, SYNC_FORK, why);
-        reply->retry_after_ms = FLEET_FORK_RETRY_MS;
-        status = STATUS_OK;
+    }
+    if (status == STATUS_OK && reply->result == SYNC_OK) {
+        status = fleet_judge_page(fleet, store, visit->push, reply);
     }
     reply->cursor = store->cursor;
     memcpy(reply->chain, store->chain, RECORD_CHAIN_BYTES);
-    if (store->id != 0) {
+    if (hub->store != store->id && (reply->result != SYNC_FORK || hub->store == 0)) {
         hub->store = store->id;
+        hub->settled_epoch = 0;
     }
-    return status == STATUS_OK ? touch(fleet, hub, push, has_changed) : status;
+    return status == STATUS_OK ? touch(fleet, hub, visit->push, has_changed) : status;
+}
+
+void fleet_begin_turn(struct fleet *fleet) {
+    fleet->page_count = 0;
 }
 
 enum status fleet_push(struct fleet *fleet, struct bytes hub_id, const struct sync_push *push,
                        struct sync_reply *reply) {
     char name[RECORD_ID_MAX + 1] = "";
     struct db_store store;
+    struct db_hub hub;
+    struct fleet_visit visit = {.hub = &hub, .store = &store, .push = push, .reply = reply};
     check(hub_id.size > 0 && hub_id.size <= RECORD_ID_MAX);
     memcpy(name, hub_id.data, hub_id.size);
-    struct db_hub *hub = find_hub(fleet, name);
-    if (hub == NULL) {
-        hub = add_hub(fleet, name);
-    }
-    if (hub == NULL) {
-        fleet->counters.refused += 1;
-        return STATUS_FULL;
-    }
     fleet->counters.pushes += 1;
     *reply = (struct sync_reply){
         .server_ms = fleet->now.wall_ms,
         .push_bytes_max = SYNC_PUSH_BYTES_MAX,
     };
-    enum status status = find_store(fleet, name, push, &store);
-    if (status == STATUS_MALFORMED) {
-        store.id = 0;
-        store.cursor = 0;
-        status = STATUS_OK;
+    enum status status = db_hub_lock(fleet->db, name, fleet->now.wall_ms, &hub);
+    if (status == STATUS_OK && hub.quarantined_ms != 0) {
+        fleet->counters.refused += 1;
+        answer(reply, SYNC_REFUSED,
+               "two hosts use this certificate by turns: quarantined until "
+               "an operator releases the hub (POST /hubs/{id}/release)");
+        reply->retry_after_ms = FLEET_FORK_RETRY_MS;
+        return STATUS_OK;
     }
-    return status == STATUS_OK ? store_push(fleet, hub, &store, push, reply) : status;
+    status = status == STATUS_OK ? fleet_find_life(fleet, &hub, push, &store, &visit.life) : status;
+    return status == STATUS_OK ? store_push(fleet, &visit) : status;
 }

@@ -2,6 +2,7 @@
 #ifndef HOST_UPSTREAMD_SETTINGS_H
 #define HOST_UPSTREAMD_SETTINGS_H
 
+#include "host/shared/callback.h"
 #include "host/shared/config.h"
 
 enum { SETTINGS_PATH_BYTES = 256, SETTINGS_ADDRESS_BYTES = 128, SETTINGS_LISTENERS = 8 };
@@ -16,9 +17,17 @@ struct settings {
     char sync_ca[SETTINGS_PATH_BYTES];
     char sync_cert[SETTINGS_PATH_BYTES];
     char sync_key[SETTINGS_PATH_BYTES];
-    char ticket_key_file[SETTINGS_PATH_BYTES]; /* empty: tickets end with this process */
-    char sqlite[SETTINGS_PATH_BYTES];
-    char capability_dir[SETTINGS_PATH_BYTES]; /* for requests, which only hubs take so far */
+    char ticket_key_file[SETTINGS_PATH_BYTES];  /* empty: tickets end with this process */
+    char sync_ca_key[SETTINGS_PATH_BYTES];      /* empty: no certificates are signed here */
+    char enroll_listen[SETTINGS_ADDRESS_BYTES]; /* empty: nobody enrolls here */
+    uint64_t hub_days;                          /* of a certificate's life */
+    char sqlite[SETTINGS_PATH_BYTES];           /* or, never both: */
+    char postgres[SETTINGS_PATH_BYTES];
+    uint64_t keep_days;                       /* of what has ended; 0: for ever */
+    char capability_dir[SETTINGS_PATH_BYTES]; /* what the fleet takes requests for */
+    struct callback_list callbacks;
+    char callback_secret[SETTINGS_PATH_BYTES];
+    char callback_ca[SETTINGS_PATH_BYTES];
 };
 
 /* Reads and judges the whole file; `error` says file, line, section, key and what was expected. */

@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 import adb
+import fleet
 import speed
 import usb
 from rows import RUNS, row, run, several
@@ -75,7 +76,7 @@ def p9():
                 1)]
 
 
-ROWS = {**speed.ROWS, "P7": p7, "P8": p8, "P9": p9, "P12": lambda: usb.p12() + adb.p12()}
+ROWS = {**speed.ROWS, **fleet.ROWS, "P7": p7, "P8": p8, "P9": p9, "P12": lambda: usb.p12() + adb.p12()}
 
 
 def main():

@@ -45,8 +45,9 @@ listen = tcp:127.0.0.1:%(sync)d
 ca = %(dir)s/certs/ca.crt
 cert = %(dir)s/certs/server.crt
 key = %(dir)s/certs/server.key
+ticket_key_file = %(dir)s/ticket-key
 [store]
-sqlite = %(dir)s/fleet.db
+%(place)s
 """
 LINK = """[upstream]
 url = https://127.0.0.1:%(sync)d
@@ -219,14 +220,23 @@ class Hubd(Server):
 
 
 class Upstreamd(Server):
+    """`place` is PostgreSQL's; without it, SQLite."""
+
     name = "upstreamd"
+
+    def __init__(self, folder, place=None):
+        self.place = place
+        super().__init__(folder)
 
     def prepare(self):
         self.sync_port = rig.free_ports()
         subprocess.run(["bash", os.path.join(rig.ROOT, "scripts", "demo-certs.sh"),
                         self.folder + "/certs", "2", "bench-hub"], check=True,
                        stdout=subprocess.DEVNULL)
-        values = {"dir": self.folder, "port": self.port, "sync": self.sync_port}
+        place = "postgres = %s" % self.place if self.place else "sqlite = %s/fleet.db" % self.folder
+        values = {"dir": self.folder, "port": self.port, "sync": self.sync_port, "place": place}
+        with open(self.folder + "/ticket-key", "wb") as file:
+            file.write(os.urandom(64))
         with open(self.folder + "/upstreamd.ini", "w", encoding="utf-8") as file:
             file.write(UPSTREAM % values)
         with open(self.folder + "/tokens", "w", encoding="utf-8") as file:

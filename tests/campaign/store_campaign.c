@@ -1,8 +1,8 @@
 /* store_campaign - loses power on the record store, by the million and on all cores.
  *
- *     store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1] [--weak 1]
+ *     store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1]
  *         everything, then random lives until N distinct cuts were looked at; --stop: ends with
- *         the first failure; --weak: cells that read differently each time, too
+ *         the first failure
  *     store_campaign ID…
  *         exactly these cuts again
  *
@@ -75,7 +75,6 @@ static uint32_t job_count;
 static uint64_t wanted_cuts = 1000000;
 static uint32_t wanted_seconds = 600;
 static bool stops; /* at the first failure */
-static bool has_weak_cells;
 static time_t began;
 
 /* ---- counting what is distinct ---- */
@@ -163,7 +162,6 @@ static void start(struct result *result, enum store_cuts_plan plan) {
     cuts.plan = plan;
     cuts.is_new = is_new;
     cuts.cuts_each = LIFE_CUTS_EACH;
-    cuts.has_weak_cells = has_weak_cells;
     now = result;
     const struct itimerval limit = {.it_value.tv_sec = stops ? STOP_SECONDS : JOB_SECONDS};
     (void)setitimer(ITIMER_VIRTUAL, &limit, NULL);
@@ -343,14 +341,11 @@ int main(int argc, char **argv) {
             wanted_seconds = (uint32_t)number;
         } else if (strcmp(argv[at], "--stop") == 0) {
             stops = number != 0;
-        } else if (strcmp(argv[at], "--weak") == 0) {
-            has_weak_cells = number != 0;
         } else if (strcmp(argv[at], "--jobs") == 0 && number > 0 && number <= PROCESSES_MAX) {
             processes = (uint32_t)number;
         } else {
-            fprintf(
-                stderr,
-                "store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1] [--weak 1] [ID…]\n");
+            fprintf(stderr,
+                    "store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1] [ID…]\n");
             return 2;
         }
     }

@@ -1,7 +1,7 @@
 # Power lost on the record store by the million: tests/firmware/store_cuts.h.
 
 CUTS := 1000000
-campaign_rig := $(addprefix tests/firmware/store_,cuts.c damage.c workloads.c rig.c)
+campaign_rig := $(addprefix tests/firmware/store_,cuts.c damage.c workloads.c rig.c rig_image.c)
 CAMPAIGN_SOURCES := $(wildcard tests/campaign/*.c)
 
 ## Lose power CUTS=1000000 times on the record store; ID=… runs one cut again

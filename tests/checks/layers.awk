@@ -1,7 +1,8 @@
 # Who includes what, from the compiler's own dependency files (*.d). Arrows point down only:
 #   protocol    -> protocol, hal/base.h, hal/status.def
-#   firmware    -> protocol, hal/*.h, boards            boards      -> hal/*.h
+#   firmware    -> protocol, hal/*.h, boards            boards      -> hal/*.h, protocol
 #   hal/<impl>  -> hal/*.h, boards                      host/<prog> -> all of these, host/shared
+#   image       -> protocol, firmware, hal/baremetal, boards
 # nothing -> tests. Of system headers (read from the sources of protocol/ and firmware/, *.c *.h)
 # the core has the freestanding ones, <string.h> and the compiler's processor intrinsics.
 BEGIN { FREESTANDING = "^<(stdint|stddef|stdbool|stdalign|stdnoreturn|limits|string|cpuid|nmmintrin|immintrin)\\.h>$" }
@@ -20,7 +21,8 @@ function may(path) {
     if (folder == "protocol") return 0
     if (path ~ /^hal\/[^\/]+$/) return 1
     if (folder != "boards" && path ~ /^boards\//) return 1
-    if (folder == "firmware") return path ~ /^protocol\//
+    if (folder == "firmware" || folder == "boards") return path ~ /^protocol\//
+    if (folder == "image") return path ~ /^(protocol|firmware|hal\/baremetal)\//
     if (folder == "host") return path ~ /^(protocol|firmware|host\/shared)\// || path ~ /^hal\//
     return 0
 }

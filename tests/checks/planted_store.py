@@ -1,8 +1,11 @@
-"""planted_store.py [TEXT] - breaks the record store in one place at a time and shows who sees it.
+"""planted_store.py [TEXT|--write] - breaks the record store in one place at a time and shows who sees
+it.
 
 Each bug of planted_store.txt is an edit of one source file, in a copy; that file alone is built anew
-and linked in front of what is built already. First the campaign runs and stops at its first failure;
-what it lets through, the unit tests of the store must see. Prints a table; the last line counts.
+and linked in front of what is built already. First the unit tests of the store run, then those of the
+hub above it, each until one fails; what they let through, the campaign must see, which stops at its
+first failure. One that does not end in time has seen nothing. Prints a line a bug; the last line
+counts. --write: all of them, and the table into tests/campaign/planted.md.
 """
 
 import concurrent.futures
@@ -11,50 +14,24 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
+
+from planted import plant, read_bugs, run
 
 OUT = "build/gcc"
 CUTS, SECONDS = "150000", "60"
-RIG = [f"{OUT}/tests/firmware/store_{name}.o" for name in ("cuts", "damage", "workloads", "rig")]
+TESTS, TESTS_SECONDS = ("firmware/store", "firmware/"), 300
+TABLE = "tests/campaign/planted.md"
+HEAD = """# Planted bugs of the record store
+Each is one edit of the store, and must be seen by a unit test or by the campaign (`make planted-store
+T=--write` makes this table anew; another text plants those whose title holds it).
+
+| what is broken | where | seen by |
+| --- | --- | --- |
+"""
+RIG = [f"{OUT}/tests/firmware/store_{name}.o" for name in
+       ("cuts", "damage", "workloads", "rig", "rig_image")]
 CAMPAIGN = [f"{OUT}/tests/campaign/store_campaign.o"] + RIG
-
-
-def read_bugs(path):
-    """Paragraphs: a title and a file, `-` lines that stand in it, `+` lines that replace them."""
-    bugs = []
-    with open(path, encoding="utf-8") as text:
-        for paragraph in text.read().split("\n\n"):
-            lines = [line for line in paragraph.splitlines() if line and line[0] != "#"]
-            if lines:
-                title, file = lines[0].rsplit(" | ", 1)
-                old = "".join(line[1:] + "\n" for line in lines if line[0] == "-")
-                new = "".join(line[1:] + "\n" for line in lines if line[0] == "+")
-                bugs.append((title, file, old, new))
-    return bugs
-
-
-def run(command, seconds):
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              errors="replace", timeout=seconds, check=False)
-        return done.returncode, done.stdout
-    except subprocess.TimeoutExpired:
-        return 124, f"not finished after {seconds} s\n"
-
-
-def plant(bug, folder):
-    """The object of the broken file; None, and why, when that cannot be made."""
-    title, file, old, new = bug
-    with open(file, encoding="utf-8") as source:
-        text = source.read()
-    if text.count(old) != 1:
-        return None, f"the place was found {text.count(old)} times in {file}"
-    copy = os.path.join(folder, file)
-    os.makedirs(os.path.dirname(copy), exist_ok=True)
-    with open(copy, "w", encoding="utf-8") as target:
-        target.write(text.replace(old, new))
-    code, log = run(["gcc", "-std=c11", "-O2", "-g", "-D_GNU_SOURCE", "-I.", "-c", copy, "-o",
-                     copy[:-2] + ".o"], 60)
-    return (copy[:-2] + ".o", "") if code == 0 else (None, log)
 
 
 def campaign(broken, folder):
@@ -78,9 +55,28 @@ def unit_tests(broken, folder, link):
     code, log = run(link[:1] + [broken] + link[1:] + ["-o", program], 120)
     if code != 0:
         return "the unit tests cannot be linked: " + log
-    code, log = run([program, "firmware/store"], 300)
-    failure = re.search(r"^FAILED  (.*)$", log, re.M)
-    return failure[1] if code != 0 and failure else None
+    for tests in TESTS:
+        failure = first_failure([program, tests])
+        if failure is not None:
+            return failure
+    return None
+
+
+def first_failure(command):
+    """The test that fails first: the ones behind it are not waited for."""
+    patient = dict(os.environ, TEST_SECONDS="120")  # one that is slow has seen nothing
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace",
+                          env=patient) as tests:
+        timer = threading.Timer(TESTS_SECONDS, tests.kill)
+        timer.start()
+        try:
+            for line in tests.stdout:
+                if line.startswith("FAILED  "):
+                    return line[len("FAILED  "):].strip()
+        finally:
+            timer.cancel()
+            tests.kill()
+    return None
 
 
 def nothing_is_seen_without_a_bug():
@@ -88,7 +84,7 @@ def nothing_is_seen_without_a_bug():
     code, log = run([f"{OUT}/bin/store_campaign", "--stop", "1", "--cuts", CUTS], 600)
     failures = re.findall(r"^FAILED  (.*)$", log, re.M)
     if code == 0:
-        code, log = run(["build/bin/unit", "firmware/store"], 300)
+        code, log = run(["build/bin/unit", TESTS[-1]], 600)
         failures = re.findall(r"^FAILED  (.*)$", log, re.M)
     for failure in failures:
         print(f"FAILED  without any bug: {failure}")
@@ -100,11 +96,12 @@ def judge(bug, link):
         broken, why = plant(bug, folder)
         if broken is None:
             return False, why
-        seen, cases = campaign(broken, folder)
-        if seen is not None:
-            return "cannot be linked" not in seen, f"{seen} (after {cases} cases)"
         seen = unit_tests(broken, folder, link)
-        return seen is not None, seen or "nobody"
+        if seen is not None:
+            return "cannot be linked" not in seen, seen
+        seen, cases = campaign(broken, folder)
+        is_seen = seen is not None and not re.match("not finished|the campaign cannot", seen)
+        return is_seen, f"{seen} (after {cases} cases)" if seen else "nobody"
 
 
 def link_of_unit():
@@ -117,17 +114,22 @@ def link_of_unit():
 
 
 def main():
-    only = sys.argv[1] if len(sys.argv) > 1 else ""
+    writes = sys.argv[1:] == ["--write"]
+    only = sys.argv[1] if len(sys.argv) > 1 and not writes else ""
     bugs = [bug for bug in read_bugs("tests/checks/planted_store.txt") if only in bug[0]]
     link = link_of_unit()
     if not nothing_is_seen_without_a_bug():
         print("0 passed, 1 failed")
         return 1
-    passed = 0
+    passed, rows = 0, []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for bug, (is_seen, by) in zip(bugs, pool.map(lambda bug: judge(bug, link), bugs)):
             passed += is_seen
             print(f"{'caught' if is_seen else 'MISSED'}  {bug[0]:50} by {by}", flush=True)
+            rows.append(f"| {bug[0]} | {bug[1]} | {by} |\n")
+    if writes:
+        with open(TABLE, "w", encoding="utf-8") as table:
+            table.write(HEAD + "".join(rows))
     print(f"{passed} passed, {len(bugs) - passed} failed")
     return passed != len(bugs)
 

@@ -1,7 +1,7 @@
 # The deepest stack of each function, from gcc's call graphs (-fcallgraph-info=su), in bytes.
 # Fails on recursion, on a frame whose size is not known when compiling, on one over FRAME, and on a
 # chain over CHAIN (0: no limit). A call through a pointer counts POINTER bytes; functions of other
-# libraries count nothing. WHAT is the name to print.
+# libraries count nothing, nor does FATAL, which never returns. WHAT is the name to print.
 /^node:/ {
     match($0, /title: "[^"]*"/); name = substr($0, RSTART + 8, RLENGTH - 9)
     if (match($0, /[0-9]+ bytes \([a-z,]+\)/)) {
@@ -22,7 +22,7 @@ function depth(name,  i, d, deepest, to) {
     open[name]
     for (i = 1; i <= edges[name]; i++) {
         to = edge[name, i]
-        d = to == "__indirect_call" ? POINTER : to in frame ? depth(to) : 0
+        d = to == "__indirect_call" ? POINTER : to == FATAL ? 0 : to in frame ? depth(to) : 0
         if (d > deepest) { deepest = d; next_of[name] = to }
     }
     delete open[name]

@@ -72,6 +72,14 @@ static void one_seed_always_gives_the_same_numbers(void **state) {
     assert_true(jitter_next(&known) == UINT64_C(0x47e4ce4b896cdd1d)); /* xorshift64*, seed 1 */
 }
 
+static void a_limit_of_all_numbers_is_drawn_from_too(void **state) {
+    (void)state;
+    const struct backoff backoff = {.base_ms = UINT64_MAX, .cap_ms = UINT64_MAX, .factor = 2};
+    struct jitter jitter = {1};
+    uint64_t first = backoff_ms(&backoff, 3, &jitter);
+    assert_true(first != backoff_ms(&backoff, 3, &jitter));
+}
+
 int firmware_backoff_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_by_its_factor_up_to_its_cap),
@@ -79,6 +87,7 @@ int firmware_backoff_tests(void) {
         cmocka_unit_test(a_factor_of_one_and_a_base_of_zero_stay_as_they_are),
         cmocka_unit_test(jitter_reaches_every_value_from_zero_to_the_limit),
         cmocka_unit_test(one_seed_always_gives_the_same_numbers),
+        cmocka_unit_test(a_limit_of_all_numbers_is_drawn_from_too),
     };
     return cmocka_run_group_tests_name("firmware/backoff", tests, NULL, NULL);
 }

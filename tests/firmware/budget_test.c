@@ -84,6 +84,21 @@ static void a_use_long_ago_is_not_counted(void **state) {
     assert_int_equal(left(&budget, 100 * HOUR_MS), 1);
 }
 
+static void amounts_and_times_beyond_all_sense_do_no_harm(void **state) {
+    (void)state;
+    struct budget budget = {0};
+    const struct budget_limit limit = {{0, 100, 0}};
+    const uint64_t start = 10 * HOUR_MS;
+    budget_use(&budget, BUDGET_SECONDS, start, UINT32_MAX);
+    budget_use(&budget, BUDGET_SECONDS, start, UINT32_MAX);
+    assert_int_equal(budget_left(&budget, &limit, BUDGET_SECONDS, start), 0);
+    budget_return(&budget, BUDGET_SECONDS, start + HOUR_MS, 1);              /* not taken yet */
+    budget_return(&budget, BUDGET_SECONDS, start - 2 * HOUR_MS, UINT32_MAX); /* long gone */
+    assert_int_equal(budget_left(&budget, &limit, BUDGET_SECONDS, start), 0);
+    budget_return(&budget, BUDGET_SECONDS, start, UINT32_MAX);
+    assert_int_equal(budget_left(&budget, &limit, BUDGET_SECONDS, start), 100);
+}
+
 int firmware_budget_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_used_is_gone_for_an_hour),
@@ -91,6 +106,7 @@ int firmware_budget_tests(void) {
         cmocka_unit_test(what_was_not_used_comes_back_where_it_was_taken),
         cmocka_unit_test(no_hour_ever_sees_more_than_the_limit),
         cmocka_unit_test(a_use_long_ago_is_not_counted),
+        cmocka_unit_test(amounts_and_times_beyond_all_sense_do_no_harm),
     };
     return cmocka_run_group_tests_name("firmware/budget", tests, NULL, NULL);
 }

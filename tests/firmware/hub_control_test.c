@@ -168,7 +168,7 @@ static uint32_t wait_for_review(struct hub_start *start) {
     uint32_t process = rig_submit(&rig, &(struct rig_order){.capability = RIG_REVIEW});
     *start = rig_begin(&rig);
     assert_int_equal(rig_step(&rig, start), STATUS_OK);
-    const struct record_attempt so_far = {.result = bytes_of("{\"seen\":1}")};
+    const struct record_attempt so_far = {.actions_done = 2, .result = bytes_of("{\"seen\":1}")};
     assert_int_equal(hub_attempt_review(&rig.hub, start->phone, start->token, &so_far), STATUS_OK);
     return process;
 }
@@ -186,6 +186,18 @@ static void a_review_suspends_and_a_resume_goes_on_behind_it(void **state) {
     rig_restart(&rig, true);
     (void)rig_phone(&rig, "A");
     rig_assert_no_start(&rig);
+    assert_int_equal(rig_ask(&rig, hub_resume, process), STATUS_OK);
+    assert_int_equal(rig_begin(&rig).actions_done, 2);
+}
+
+static void a_review_counts_the_actions_that_were_skipped_before_it(void **state) {
+    (void)state;
+    (void)rig_phone(&rig, "A");
+    uint32_t process = rig_submit(&rig, &(struct rig_order){.capability = RIG_REVIEW});
+    struct hub_start start = rig_begin(&rig);
+    const struct record_attempt so_far = {.actions_done = 2};
+    assert_int_equal(hub_attempt_review(&rig.hub, start.phone, start.token, &so_far), STATUS_OK);
+    assert_int_equal(rig_end(&rig, &start, RECORD_STOPPED, RECORD_CATEGORY_NONE), STATUS_OK);
     assert_int_equal(rig_ask(&rig, hub_resume, process), STATUS_OK);
     assert_int_equal(rig_begin(&rig).actions_done, 2);
 }
@@ -487,6 +499,7 @@ int firmware_hub_control_tests(void) {
                                set_up),
         cmocka_unit_test_setup(a_death_while_a_suspension_is_pending_counts_as_stopped, set_up),
         cmocka_unit_test_setup(a_review_suspends_and_a_resume_goes_on_behind_it, set_up),
+        cmocka_unit_test_setup(a_review_counts_the_actions_that_were_skipped_before_it, set_up),
         cmocka_unit_test_setup(a_review_that_was_reached_outlives_a_death, set_up),
         cmocka_unit_test_setup(a_review_is_settled_by_a_person, set_up),
         cmocka_unit_test_setup(what_an_operator_suspended_cannot_be_settled, set_up),

@@ -99,6 +99,55 @@ static void phones_of_one_hub_gone_together_are_its_fault(void **state) {
     lose_two(1, 1, HUB_PHONE_LOST_MS + 1, true, false);
 }
 
+static void what_takes_a_phone_long_after_a_hub_fault_is_its_own_fault(void **state) {
+    (void)state;
+    uint32_t a = rig_phone(&rig, "A");
+    uint32_t b = rig_phone(&rig, "B");
+    rig.hub.phones[a].hub_group = 1;
+    rig.hub.phones[b].hub_group = 1;
+    rig_phone_event(&rig, a, PHONE_ON_DETACHED);
+    rig_phone_event(&rig, b, PHONE_ON_DETACHED);
+    rig_advance(&rig, 60000);
+    rig_phone_event(&rig, a, PHONE_ON_ATTACHED);
+    rig_phone_event(&rig, a, PHONE_ON_HANDSHAKE);
+    uint32_t process = rig_submit(&rig, &one);
+    (void)rig_begin(&rig);
+    rig_phone_event(&rig, a, PHONE_ON_KEY_REFUSED);
+    rig_advance(&rig, HUB_PHONE_LOST_MS);
+    assert_int_equal(rig_item(&rig, process, 1)->image.faults, 0);
+    assert_int_equal(rig_item(&rig, process, 1)->image.attempts_counted, 1);
+}
+
+/* `babbles`: it comes and goes again before it is judged; else its row names a phone elsewhere. */
+static void lose_two_and_then(bool babbles) {
+    rig_start(&rig);
+    uint32_t a = rig_phone(&rig, "A");
+    uint32_t b = rig_phone(&rig, "B");
+    rig.hub.phones[a].hub_group = 1;
+    rig.hub.phones[b].hub_group = 1;
+    uint32_t process = rig_submit(&rig, &one);
+    (void)rig_begin(&rig);
+    rig_phone_event(&rig, a, PHONE_ON_DETACHED);
+    rig_phone_event(&rig, b, PHONE_ON_DETACHED);
+    rig_advance(&rig, HUB_PHONE_LOST_MS - 100);
+    if (babbles) {
+        rig_phone_event(&rig, a, PHONE_ON_ATTACHED);
+        rig_advance(&rig, 99);
+        rig_phone_event(&rig, a, PHONE_ON_DETACHED);
+    } else {
+        rig.hub.phones[a].hub_group = 2;
+    }
+    rig_advance(&rig, HUB_PHONE_LOST_MS);
+    assert_int_equal(rig_item(&rig, process, 1)->image.faults, 1);
+    assert_int_equal(rig_item(&rig, process, 1)->image.attempts_counted, 0);
+}
+
+static void a_hub_fault_is_judged_by_when_and_where_a_phone_was_lost(void **state) {
+    (void)state;
+    lose_two_and_then(false);
+    lose_two_and_then(true);
+}
+
 static void an_away_phone_keeps_its_lease_until_its_window_is_over(void **state) {
     (void)state;
     uint32_t phone = rig_phone(&rig, "A");
@@ -274,6 +323,8 @@ int firmware_hub_phone_tests(void) {
         cmocka_unit_test_setup(a_success_within_the_two_seconds_still_counts, set_up),
         cmocka_unit_test_setup(a_phone_lost_while_a_stop_is_pending_has_stopped, set_up),
         cmocka_unit_test_setup(phones_of_one_hub_gone_together_are_its_fault, set_up),
+        cmocka_unit_test_setup(a_hub_fault_is_judged_by_when_and_where_a_phone_was_lost, set_up),
+        cmocka_unit_test_setup(what_takes_a_phone_long_after_a_hub_fault_is_its_own_fault, set_up),
         cmocka_unit_test_setup(an_away_phone_keeps_its_lease_until_its_window_is_over, set_up),
         cmocka_unit_test_setup(an_away_phone_whose_attempt_ends_recovers, set_up),
         cmocka_unit_test_setup(higher_priority_goes_first_then_age, set_up),

@@ -2,6 +2,7 @@
  * load of what was written. */
 #include "firmware/hub_internal.h"
 #include "tests/firmware/hub_rig.h"
+#include "tests/firmware/hub_same.h"
 #include "tests/test.h"
 
 #include <setjmp.h>
@@ -332,139 +333,12 @@ static void assert_terminal_is_for_ever(void) {
 
 /* ---- the same after a load ---- */
 
-/* Images are compared in the form they have on flash: structs have padding. */
-static void begin_pair(struct cbor_writer writers[2]) {
-    static uint8_t bytes[2][512];
-    cbor_writer_init(&writers[0], bytes[0], sizeof bytes[0]);
-    cbor_writer_init(&writers[1], bytes[1], sizeof bytes[1]);
-}
-
-static void assert_pair(const struct cbor_writer writers[2]) {
-    assert_false(writers[0].overflow || writers[1].overflow);
-    assert_int_equal(writers[0].size, writers[1].size);
-    assert_memory_equal(writers[0].data, writers[1].data, writers[0].size);
-}
-
-static void assert_same_item(const struct hub_item *a, const struct hub_item *b) {
-    struct record_item left = a->image;
-    struct record_item right = b->image;
-    /* Told only with the next record: how long it still waits. */
-    left.wait_ms = right.wait_ms;
-    struct cbor_writer writers[2];
-    assert_int_equal(a->attempt_count, b->attempt_count);
-    begin_pair(writers);
-    record_put_item(&writers[0], &left);
-    record_put_item(&writers[1], &right);
-    assert_pair(writers);
-    assert_int_equal(a->number, b->number);
-    assert_int_equal(a->next_of_process, b->next_of_process);
-    assert_int_equal(a->is_queued, b->is_queued);
-    assert_int_equal(a->strand == HUB_NONE, b->strand == HUB_NONE);
-}
-
-static void assert_same_gate(const struct hub *a, uint32_t gate_a, const struct hub *b,
-                             uint32_t gate_b) {
-    assert_int_equal(gate_a == HUB_NONE, gate_b == HUB_NONE);
-    if (gate_a != HUB_NONE) {
-        assert_memory_equal(a->gates[gate_a].digest, b->gates[gate_b].digest, RECORD_DIGEST_BYTES);
-        assert_int_equal(a->gates[gate_a].in_use, b->gates[gate_b].in_use);
-        assert_int_equal(a->gates[gate_a].references, b->gates[gate_b].references);
-    }
-}
-
-/* Where an item waits, by what makes it that place: its number depends on history. */
-static void assert_same_strand(const struct hub *a, const struct hub *b, uint32_t item) {
-    if (a->items[item].strand == HUB_NONE) {
-        return;
-    }
-    const struct hub_strand *left = &a->strands[a->items[item].strand];
-    const struct hub_strand *right = &b->strands[b->items[item].strand];
-    const struct hub_lane *lane_a = &a->lanes[left->lane];
-    const struct hub_lane *lane_b = &b->lanes[right->lane];
-    assert_same_gate(a, left->key_gate, b, right->key_gate);
-    assert_same_gate(a, left->account_gate, b, right->account_gate);
-    assert_int_equal(left->references, right->references);
-    assert_int_equal(left->items, right->items);
-    assert_int_equal(lane_a->capability, lane_b->capability);
-    assert_int_equal(lane_a->phone, lane_b->phone);
-    assert_int_equal(lane_a->references, lane_b->references);
-    assert_int_equal(lane_a->label_set == HUB_NONE, lane_b->label_set == HUB_NONE);
-    if (lane_a->label_set != HUB_NONE) {
-        assert_string_equal(a->label_sets[lane_a->label_set].text,
-                            b->label_sets[lane_b->label_set].text);
-    }
-}
-
-static void assert_same_process(const struct hub_process *a, const struct hub_process *b) {
-    struct cbor_writer writers[2];
-    begin_pair(writers);
-    record_put_process(&writers[0], &a->image);
-    record_put_process(&writers[1], &b->image);
-    record_put_time(&writers[0], &a->updated);
-    record_put_time(&writers[1], &b->updated);
-    assert_pair(writers);
-    assert_memory_equal(&a->counts, &b->counts, sizeof a->counts);
-    assert_int_equal(a->tail.kind, b->tail.kind);
-    assert_int_equal(a->tail.index, b->tail.index);
-    assert_memory_equal(a->key, b->key, sizeof a->key);
-    if (a->has_key) { /* without a key nobody compares it */
-        assert_memory_equal(a->body_digest, b->body_digest, sizeof a->body_digest);
-    }
-    assert_true(a->number == b->number && a->revision == b->revision);
-    assert_true(a->end_seq == b->end_seq && a->deadline_ms == b->deadline_ms);
-    assert_true(a->not_before_ms == b->not_before_ms && a->has_key == b->has_key);
-    assert_int_equal(a->first_item, b->first_item);
-    assert_int_equal(a->capability, b->capability);
-    assert_int_equal(a->older, b->older);
-    assert_int_equal(a->newer, b->newer);
-    assert_int_equal(a->priority, b->priority);
-    assert_int_equal(a->status, b->status);
-}
-
-static void assert_same_tables(const struct hub *a, const struct hub *b) {
-    const struct board *board = a->board;
-    for (uint32_t p = 0; p < board->processes; p++) {
-        assert_int_equal(pool_is_used(&a->process_pool, p), pool_is_used(&b->process_pool, p));
-        if (pool_is_used(&a->process_pool, p)) {
-            assert_same_process(&a->processes[p], &b->processes[p]);
-        }
-    }
-    for (uint32_t i = 0; i < board->items; i++) {
-        assert_int_equal(pool_is_used(&a->item_pool, i), pool_is_used(&b->item_pool, i));
-        if (pool_is_used(&a->item_pool, i)) {
-            assert_same_item(&a->items[i], &b->items[i]);
-            assert_same_strand(a, b, i);
-        }
-    }
-    for (uint32_t p = 0; p < a->phone_count; p++) {
-        assert_string_equal(a->phones[p].id, b->phones[p].id);
-        assert_true(a->phones[p].number == b->phones[p].number);
-        assert_int_equal(a->phones[p].item, b->phones[p].item);
-        assert_string_equal(a->phones[p].labels, b->phones[p].labels);
-        assert_string_equal(a->phones[p].lease.worker, b->phones[p].lease.worker);
-        assert_memory_equal(a->phones[p].lease.claim, b->phones[p].lease.claim,
-                            RECORD_DIGEST_BYTES);
-    }
-    for (uint32_t k = 0; k < board->keys; k++) {
-        assert_memory_equal(&a->keys[k].key, &b->keys[k].key, RECORD_DIGEST_BYTES);
-        assert_true(a->keys[k].number == b->keys[k].number);
-        assert_true(a->keys[k].process == b->keys[k].process);
-    }
-    assert_int_equal(a->phone_count, b->phone_count);
-    assert_int_equal(a->key_next, b->key_next);
-    assert_true(a->image.token_counter == b->image.token_counter);
-    assert_true(a->image.process_number == b->image.process_number);
-    assert_true(a->image.key_number == b->image.key_number);
-    assert_true(a->reserved_bytes == b->reserved_bytes);
-    assert_true(b->counters.suspect_objects == 0);
-}
-
 static void compare_with_a_load(void) {
     rig_commit(&rig);
     hub_attempt_log_touches(&rig.hub);
     rig_commit(&rig);
     rig_load_copy(&copy, &rig);
-    assert_same_tables(&rig.hub, &copy.hub);
+    hub_same_tables(&rig.hub, &copy.hub);
     rig_check(&copy);
 }
 

@@ -80,6 +80,53 @@ static void a_key_outlives_its_process_and_a_restart(void **state) {
     (void)rig_submit(&rig, &order);
 }
 
+enum { CLOCK_CHIP = 1, SYNCHRONISED = 2 };
+
+/* Seven days have gone by when the wall clocks of both boots are to be believed, or this boot's own
+ * clock says so; and never by a wall clock that was set wrong. */
+static void a_wall_clock_that_jumps_takes_no_key_away(void **state) {
+    (void)state;
+    const int64_t day = 24 * 3600 * 1000;
+    const struct {
+        uint8_t before, after;
+        int64_t jump_ms;
+        bool is_kept;
+    } cases[] = {
+        {SYNCHRONISED, SYNCHRONISED, 6 * day, true},
+        {SYNCHRONISED, SYNCHRONISED, 8 * day, false}, /* it was off so long */
+        {SYNCHRONISED, SYNCHRONISED, -8 * day, true},
+        {SYNCHRONISED, CLOCK_CHIP, 8 * day, true},
+        {CLOCK_CHIP, SYNCHRONISED, 8 * day, true},
+        {CLOCK_CHIP, CLOCK_CHIP, 4000 * day, true},
+        {CLOCK_CHIP, CLOCK_CHIP, -4000 * day, true},
+        {0, SYNCHRONISED, 0, true},
+        {SYNCHRONISED, 0, 0, true},
+    };
+    for (size_t i = 0; i < array_count(cases); i++) {
+        rig_start(&rig);
+        rig.clock.quality = cases[i].before;
+        rig.clock.wall_ms = cases[i].before == 0 ? 0 : rig.clock.wall_ms;
+        rig_advance(&rig, 1);
+        uint64_t number = rig_process(&rig, finish_one("k"))->number;
+        for (uint32_t p = 0; p < rig.hub.board->processes; p++) {
+            (void)finish_one(NULL);
+        }
+        rig.clock.wall_ms = cases[i].after == 0 ? 0 : 1700000000000 + (uint64_t)cases[i].jump_ms;
+        rig.clock.quality = cases[i].after;
+        rig_restart(&rig, false);
+        rig_settle(&rig);
+        struct hub_accepted accepted;
+        const struct rig_order order = {.key = "k", .body = "1"};
+        assert_int_equal(rig_accept(&rig, &order, &accepted), STATUS_OK);
+        assert_int_equal(accepted.is_duplicate, cases[i].is_kept);
+        if (cases[i].is_kept) {
+            assert_true(accepted.number == number);
+            rig_advance(&rig, (uint64_t)(7 * day)); /* of this boot: no clock is needed */
+            (void)rig_submit(&rig, &order);
+        }
+    }
+}
+
 static void the_oldest_kept_key_gives_way_and_is_counted(void **state) {
     (void)state;
     char key[2] = "a";
@@ -241,6 +288,7 @@ int firmware_hub_request_tests(void) {
         cmocka_unit_test_setup(the_same_key_gives_the_same_process, set_up),
         cmocka_unit_test_setup(requests_without_a_key_never_match, set_up),
         cmocka_unit_test_setup(a_key_outlives_its_process_and_a_restart, set_up),
+        cmocka_unit_test_setup(a_wall_clock_that_jumps_takes_no_key_away, set_up),
         cmocka_unit_test_setup(the_oldest_kept_key_gives_way_and_is_counted, set_up),
         cmocka_unit_test_setup(a_full_table_refuses_and_leaves_nothing_behind, set_up),
         cmocka_unit_test_setup(refused_for_items_evicts_nobody, set_up),

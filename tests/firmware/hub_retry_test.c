@@ -64,6 +64,25 @@ static void retries_with_backoff_until_it_is_a_dead_letter(void **state) {
     assert_memory_equal(attempt.message.data, "how it ended", attempt.message.size);
 }
 
+static void an_items_phone_is_known_after_its_end_and_a_restart(void **state) {
+    (void)state;
+    uint32_t process = rig_submit(&rig, &one);
+    uint32_t item = (uint32_t)(rig_item(&rig, process, 1) - rig.hub.items);
+    assert_int_equal(hub_item_last_phone(&rig.hub, item), HUB_NONE);
+    uint32_t phone = rig_phone(&rig, "A");
+    struct hub_start start = rig_begin(&rig);
+    assert_int_equal(hub_item_last_phone(&rig.hub, item), phone);
+    fail_once(&start);
+    assert_true(rig.hub.items[item].image.phone == 0);
+    assert_int_equal(hub_item_last_phone(&rig.hub, item), phone);
+    rig_restart(&rig, true);
+    assert_int_equal(hub_item_last_phone(&rig.hub, item), phone);
+    const struct rig_order there = {.phones = &phone, .items = 1};
+    process = rig_submit(&rig, &there);
+    item = (uint32_t)(rig_item(&rig, process, 1) - rig.hub.items);
+    assert_int_equal(hub_item_last_phone(&rig.hub, item), phone);
+}
+
 static void a_permanent_failure_is_not_retried(void **state) {
     (void)state;
     (void)rig_phone(&rig, "A");
@@ -318,6 +337,7 @@ static void the_largest_findings_survive_a_forced_stop(void **state) {
 int firmware_hub_retry_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(retries_with_backoff_until_it_is_a_dead_letter, set_up),
+        cmocka_unit_test_setup(an_items_phone_is_known_after_its_end_and_a_restart, set_up),
         cmocka_unit_test_setup(a_permanent_failure_is_not_retried, set_up),
         cmocka_unit_test_setup(a_retry_goes_on_behind_the_last_done_action_with_what_was_found,
                                set_up),

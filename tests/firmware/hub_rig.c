@@ -19,6 +19,11 @@ static struct rig_flash *of(struct hal_flash *flash) {
 
 static enum status flash_read(struct hal_flash *flash, uint32_t offset, void *target,
                               uint32_t size) {
+    uint32_t left = of(flash)->fail_read;
+    of(flash)->fail_read = left == 0 ? 0 : left - 1;
+    if (left == 1) {
+        return STATUS_IO;
+    }
     memcpy(target, of(flash)->cells + offset, size);
     return STATUS_OK;
 }
@@ -59,15 +64,21 @@ static const struct hal_flash_ops flash_ops = {
     .sync_poll = flash_sync_poll,
 };
 
-static void flash_init(struct rig_flash *flash) {
-    flash->base = (struct hal_flash){
+static const struct board *board_of(const struct rig *rig) {
+    return rig->board == NULL ? &board_sim : rig->board;
+}
+
+static void flash_init(struct rig *rig) {
+    const struct board *board = board_of(rig);
+    assert_true(board->block_bytes * board->block_count <= sizeof rig->flash.cells);
+    rig->flash.base = (struct hal_flash){
         .ops = &flash_ops,
-        .block_bytes = board_sim.block_bytes,
-        .block_count = board_sim.block_count,
-        .program_bytes = board_sim.program_bytes,
+        .block_bytes = board->block_bytes,
+        .block_count = board->block_count,
+        .program_bytes = board->program_bytes,
     };
-    flash->is_syncing = false;
-    flash->holds_sync = false;
+    rig->flash.is_syncing = false;
+    rig->flash.holds_sync = false;
 }
 
 /* ---- life ---- */
@@ -101,25 +112,38 @@ static struct capability capability_for(enum rig_capability which) {
     return capability;
 }
 
-static void load(struct rig *rig) {
-    assert_true(hub_bytes(&board_sim) <= sizeof rig->memory);
+static enum status try_load(struct rig *rig) {
+    assert_true(hub_bytes(board_of(rig)) <= sizeof rig->memory);
     memset(rig->memory, 0, sizeof rig->memory);
-    hub_init(&rig->hub, &board_sim, rig->memory, &rig->flash.base, 99);
+    hub_init(&rig->hub, board_of(rig), rig->memory, &rig->flash.base, 99);
     rig->hub.stop_grace_ms = RIG_GRACE_MS;
     for (unsigned c = 0; c < RIG_CAPABILITIES; c++) {
         struct capability capability = capability_for(c);
         assert_int_equal(hub_capability_set(&rig->hub, &capability), STATUS_OK);
     }
-    assert_int_equal(hub_load(&rig->hub, bytes_of("hub"), rig->boot_id, &rig->clock), STATUS_OK);
+    return hub_load(&rig->hub, bytes_of("hub"), rig->boot_id, &rig->clock);
+}
+
+static void load(struct rig *rig) {
+    assert_int_equal(try_load(rig), STATUS_OK);
     hub_set_clock(&rig->hub, &rig->clock);
+}
+
+enum status rig_try_restart(struct rig *rig) {
+    flash_init(rig);
+    enum status status = try_load(rig);
+    if (status == STATUS_OK) {
+        hub_set_clock(&rig->hub, &rig->clock);
+    }
+    return status;
 }
 
 void rig_start(struct rig *rig) {
     static const uint8_t store_id[STORE_ID_BYTES] = {7};
     memset(rig->flash.cells, 0xff, sizeof rig->flash.cells);
-    flash_init(&rig->flash);
+    flash_init(rig);
     memset(rig->memory, 0, sizeof rig->memory);
-    hub_init(&rig->hub, &board_sim, rig->memory, &rig->flash.base, 99);
+    hub_init(&rig->hub, board_of(rig), rig->memory, &rig->flash.base, 99);
     assert_int_equal(store_format(&rig->hub.store, store_id, 1), STATUS_OK);
     memset(rig->boot_id, 1, sizeof rig->boot_id);
     rig->clock = (struct hub_clock){.mono_ms = 1000, .wall_ms = 1700000000000, .quality = 2};
@@ -128,7 +152,7 @@ void rig_start(struct rig *rig) {
 }
 
 void rig_restart(struct rig *rig, bool same_boot) {
-    flash_init(&rig->flash);
+    flash_init(rig);
     if (!same_boot) {
         rig->boot_id[0] += 1;
         rig->clock.mono_ms = 500;
@@ -138,7 +162,7 @@ void rig_restart(struct rig *rig, bool same_boot) {
 
 void rig_load_copy(struct rig *copy, const struct rig *from) {
     *copy = *from;
-    flash_init(&copy->flash);
+    flash_init(copy);
     load(copy);
 }
 
@@ -211,7 +235,10 @@ enum status rig_accept(struct rig *rig, const struct rig_order *order,
     uint8_t body[RECORD_DIGEST_BYTES] = {0};
     uint64_t phones[16];
     const struct capability *capability = &rig->hub.capabilities[order->capability];
-    key[0] = order->key == NULL ? 0 : (uint8_t)order->key[0];
+    if (order->key != NULL) {
+        assert_true(strlen(order->key) <= sizeof key);
+        memcpy(key, order->key, strlen(order->key));
+    }
     body[0] = order->body == NULL ? 0 : (uint8_t)order->body[0];
     memset(inputs, '1', sizeof inputs);
     struct record_request request = {

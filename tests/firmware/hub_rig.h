@@ -8,7 +8,7 @@
 
 enum {
     RIG_FLASH_BYTES = 24 * 16384,
-    RIG_MEMORY_BYTES = 192 * 1024,
+    RIG_MEMORY_BYTES = 384 * 1024,
     RIG_EVENTS_MAX = 200,
     RIG_ATTEMPT_MS = 60000,
     RIG_GRACE_MS = 10000,
@@ -31,10 +31,12 @@ struct rig_flash {
     struct hal_flash base;
     uint8_t cells[RIG_FLASH_BYTES];
     bool is_syncing;
-    bool holds_sync; /* syncs do not end until this is false again */
+    bool holds_sync;    /* syncs do not end until this is false again */
+    uint32_t fail_read; /* the so many-th read from now on fails; 0: none */
 };
 
 struct rig {
+    const struct board *board; /* NULL: the simulated one */
     struct rig_flash flash;
     struct hub hub;
     struct hub_clock clock;
@@ -47,6 +49,8 @@ struct rig {
 void rig_start(struct rig *rig);
 /* The program dies at once, without a commit, and starts again on what was durable. */
 void rig_restart(struct rig *rig, bool same_boot);
+/* The same, but it may not start: the status of hub_load(). */
+enum status rig_try_restart(struct rig *rig);
 /* The same on a copy of the flash, as another rig; nothing is committed. */
 void rig_load_copy(struct rig *copy, const struct rig *from);
 
@@ -61,7 +65,7 @@ void rig_phone_event(struct rig *rig, uint32_t phone, enum phone_event event);
 /* Fields that stay 0 mean: work, no key, any phone, one item. */
 struct rig_order {
     enum rig_capability capability;
-    const char *key; /* any text; its first byte is the whole digest */
+    const char *key; /* any text; with zeros behind it it is the digest */
     const char *body;
     const uint32_t *phones; /* indexes */
     uint32_t items;

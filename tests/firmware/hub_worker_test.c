@@ -334,6 +334,27 @@ static void a_lease_survives_a_restart_with_its_token_and_its_time_anew(void **s
     }
 }
 
+static void a_new_lease_survives_a_restart_also_after_an_attempt_of_an_earlier_boot(void **state) {
+    (void)state;
+    struct hub_worker worker;
+    uint32_t process = start_one(&worker);
+    assert_int_equal(rig_worker_end(&rig, &worker, RECORD_FAILURE, HUB_RETRYABLE_YES), STATUS_OK);
+    rig_settle(&rig);
+    rig_restart(&rig, false);
+    rig_settle(&rig);
+    rig_phone_event(&rig, 0, PHONE_ON_ATTACHED);
+    rig_phone_event(&rig, 0, PHONE_ON_HANDSHAKE);
+    rig_advance(&rig, 3600000);
+    struct hub_claimed claimed = rig_claim(&rig, "w1", "c2", 1);
+    assert_int_equal(claimed.count, 1);
+    worker = rig_worker(&rig, "w1", claimed.items[0]);
+    rig_settle(&rig);
+    rig_restart(&rig, true);
+    rig_settle(&rig);
+    assert_int_equal(state_of(process), RECORD_LEASED);
+    assert_int_equal(rig_worker_start(&rig, &worker), STATUS_OK);
+}
+
 static void a_power_loss_ends_the_leases_of_workers_uncounted(void **state) {
     (void)state;
     for (unsigned is_running = 0; is_running < 2; is_running++) {
@@ -431,6 +452,72 @@ static void a_claim_that_finds_no_room_leaves_nothing_behind(void **state) {
     rig_check(&rig);
 }
 
+static void what_names_no_lease_of_a_worker_is_stale(void **state) {
+    (void)state;
+    struct hub_worker worker;
+    struct hub_heartbeat answer;
+    (void)start_one(&worker);
+    struct hub_worker other = worker;
+    other.name = bytes_of("w12"); /* longer */
+    assert_int_equal(beat(&other, &answer), STATUS_STALE_LEASE);
+    other.name = bytes_of("w2"); /* as long */
+    assert_int_equal(beat(&other, &answer), STATUS_STALE_LEASE);
+    uint32_t phone = rig_phone(&rig, "B");
+    const struct rig_order own = {0}; /* run by the hub itself: no worker has it */
+    uint32_t process = rig_submit(&rig, &own);
+    other = rig_worker(&rig, "", rig.hub.phones[phone].item);
+    assert_int_equal(rig_item(&rig, process, 1)->image.state, RECORD_RUNNING);
+    assert_int_equal(beat(&other, &answer), STATUS_STALE_LEASE);
+}
+
+static void progress_of_a_worker_only_grows(void **state) {
+    (void)state;
+    struct hub_worker worker;
+    struct hub_heartbeat answer;
+    uint32_t process = claim_one(&worker);
+    assert_int_equal(hub_worker_heartbeat(&rig.hub, &worker, 10, &answer), STATUS_OK);
+    assert_int_equal(rig_item(&rig, process, 1)->progress_percent, 0); /* it has not started */
+    assert_int_equal(rig_worker_start(&rig, &worker), STATUS_OK);
+    assert_int_equal(hub_worker_heartbeat(&rig.hub, &worker, 60, &answer), STATUS_OK);
+    assert_int_equal(hub_worker_heartbeat(&rig.hub, &worker, 40, &answer), STATUS_OK);
+    assert_int_equal(rig_item(&rig, process, 1)->progress_percent, 60);
+}
+
+static void what_is_claimed_and_not_started_is_no_attempt_of_the_hub(void **state) {
+    (void)state;
+    struct hub_worker worker;
+    (void)claim_one(&worker);
+    const struct record_attempt end = {.outcome = RECORD_SUCCESS};
+    assert_int_equal(hub_attempt_end(&rig.hub, 0, worker.token, &end), STATUS_ILLEGAL);
+    assert_int_equal(hub_attempt_progress(&rig.hub, 0, worker.token, 1, 50), STATUS_ILLEGAL);
+    assert_int_equal(hub_attempt_progress(&rig.hub, 0, worker.token + 1, 1, 50),
+                     STATUS_STALE_LEASE);
+}
+
+static void a_claim_id_is_no_longer_than_an_id(void **state) {
+    (void)state;
+    static uint8_t text[RECORD_ID_MAX + 1];
+    struct hub_claimed claimed;
+    struct hub_claim wanted = {
+        .worker = bytes_of("w1"), .claim_id = {text, sizeof text}, .batch = 1};
+    memset(text, 'c', sizeof text);
+    assert_int_equal(hub_claim(&rig.hub, &wanted, &claimed), STATUS_MALFORMED);
+    wanted.claim_id.size -= 1;
+    assert_int_equal(hub_claim(&rig.hub, &wanted, &claimed), STATUS_OK);
+}
+
+static void a_failure_is_retried_as_the_policy_says_of_its_category(void **state) {
+    (void)state;
+    struct hub_worker worker;
+    uint32_t process = start_one(&worker);
+    const struct record_attempt end = {.outcome = RECORD_FAILURE,
+                                       .category = RECORD_CATEGORY_CAPABILITY};
+    rig_commit(&rig);
+    assert_int_equal(hub_worker_end(&rig.hub, &worker, &end, HUB_RETRYABLE_BY_POLICY), STATUS_OK);
+    rig_settle(&rig);
+    assert_int_equal(state_of(process), RECORD_FAILED);
+}
+
 int firmware_hub_worker_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_workers_run_waits_for_a_claim, set_up),
@@ -453,6 +540,8 @@ int firmware_hub_worker_tests(void) {
         cmocka_unit_test_setup(a_failure_says_whether_it_may_be_tried_again, set_up),
         cmocka_unit_test_setup(a_lost_phone_takes_the_lease_away, set_up),
         cmocka_unit_test_setup(a_lease_survives_a_restart_with_its_token_and_its_time_anew, set_up),
+        cmocka_unit_test_setup(
+            a_new_lease_survives_a_restart_also_after_an_attempt_of_an_earlier_boot, set_up),
         cmocka_unit_test_setup(a_power_loss_ends_the_leases_of_workers_uncounted, set_up),
         cmocka_unit_test_setup(work_that_must_not_run_twice_is_in_doubt_unless_its_worker_says,
                                set_up),
@@ -460,6 +549,11 @@ int firmware_hub_worker_tests(void) {
         cmocka_unit_test_setup(a_stop_that_was_pending_goes_on_after_a_restart, set_up),
         cmocka_unit_test_setup(a_shutdown_leaves_workers_their_leases, set_up),
         cmocka_unit_test_setup(a_claim_that_finds_no_room_leaves_nothing_behind, set_up),
+        cmocka_unit_test_setup(what_names_no_lease_of_a_worker_is_stale, set_up),
+        cmocka_unit_test_setup(progress_of_a_worker_only_grows, set_up),
+        cmocka_unit_test_setup(what_is_claimed_and_not_started_is_no_attempt_of_the_hub, set_up),
+        cmocka_unit_test_setup(a_claim_id_is_no_longer_than_an_id, set_up),
+        cmocka_unit_test_setup(a_failure_is_retried_as_the_policy_says_of_its_category, set_up),
     };
     return cmocka_run_group_tests_name("firmware/hub_worker", tests, NULL, NULL);
 }

@@ -20,6 +20,8 @@ static struct half {
     unsigned deaf_ons;
     bool refuses_off;
     bool refuses_on;
+    bool lies_about_itself, lies_about_its_port; /* an answer that is cut short */
+    uint8_t ports;                               /* 0: four */
     unsigned offs, ons;
 } halves[2];
 
@@ -42,10 +44,17 @@ static enum status obey(struct half *half, const struct port_power_request *requ
                         uint8_t data[16], size_t *size) {
     *size = 0;
     if (request->request == USB_HUB_GET_DESCRIPTOR) {
-        const uint8_t bytes[] = {
-            9, request->is_super ? 0x2a : 0x29, 4, half->characteristics, 0, 50, 100, 0, 0xff};
+        const uint8_t bytes[] = {9,
+                                 request->is_super ? 0x2a : 0x29,
+                                 half->ports == 0 ? 4 : half->ports,
+                                 half->characteristics,
+                                 0,
+                                 50,
+                                 100,
+                                 0,
+                                 0xff};
         memcpy(data, bytes, sizeof bytes);
-        *size = sizeof bytes;
+        *size = half->lies_about_itself ? 3 : sizeof bytes;
     } else if (request->request == USB_HUB_POWER_OFF) {
         half->offs += 1;
         half->is_on = half->is_on && half->offs <= half->deaf_offs;
@@ -57,7 +66,7 @@ static enum status obey(struct half *half, const struct port_power_request *requ
     } else {
         memset(data, 0, USB_HUB_STATUS_BYTES);
         data[1] = half->is_on ? (request->is_super ? 0x02 : 0x01) : 0;
-        *size = USB_HUB_STATUS_BYTES;
+        *size = half->lies_about_its_port ? 1 : USB_HUB_STATUS_BYTES;
     }
     return STATUS_OK;
 }
@@ -172,6 +181,55 @@ static void a_ganged_hub_is_switched_only_for_its_only_phone(void **state) {
     assert_int_equal(halves[0].offs, 1);
 }
 
+static void a_port_may_be_left_off_and_later_left_on(void **state) {
+    (void)state;
+    power.goal = PORT_POWER_LEAVE_OFF;
+    cycle(2);
+    assert_null(power.failure);
+    assert_false(halves[0].is_on || halves[1].is_on);
+    assert_int_equal(halves[0].ons + halves[1].ons, 0);
+    power.goal = PORT_POWER_LEAVE_ON;
+    cycle(2);
+    assert_null(power.failure);
+    assert_on();
+    assert_int_equal(halves[0].offs + halves[1].offs, 2);
+}
+
+static void a_port_that_cannot_be_left_off_is_left_on(void **state) {
+    (void)state;
+    power.goal = PORT_POWER_LEAVE_OFF;
+    halves[1].deaf_offs = 1000;
+    cycle(2);
+    failed_because("its hub says that it switches ports, and does not");
+}
+
+/* What a controller on a serial line answers: whether it did it, or whether the port has power. */
+static const char *cycle_plainly(unsigned fails_at, enum status failure) {
+    static const bool supers[2] = {false, false};
+    struct port_power_request request;
+    bool is_on = true;
+    port_power_start(&power, PORT, 1, supers, 0);
+    for (unsigned steps = 0; port_power_next(&power, now_ms, &request) == STATUS_OK; steps++) {
+        assert_true(steps < 20);
+        bool is_switch =
+            request.request == USB_HUB_POWER_ON || request.request == USB_HUB_POWER_OFF;
+        is_on = is_switch ? request.request == USB_HUB_POWER_ON : is_on;
+        enum status status = steps == fails_at ? failure : STATUS_OK;
+        port_power_answer_plainly(&power, status, is_on, now_ms);
+    }
+    assert_int_equal(power.state, PORT_POWER_IDLE);
+    return power.failure;
+}
+
+static void a_controller_that_answers_in_its_own_words_is_as_good(void **state) {
+    (void)state;
+    assert_null(cycle_plainly(100, STATUS_OK));
+    assert_string_equal(cycle_plainly(0, STATUS_TIMEOUT), "its hub does not answer");
+    assert_string_equal(cycle_plainly(1, STATUS_CLOSED), "its hub has failed and restarts");
+    assert_string_equal(cycle_plainly(2, STATUS_DENIED), "its hub refused a request");
+    assert_string_equal(cycle_plainly(4, STATUS_UNPLUGGED), "its hub was unplugged");
+}
+
 static void every_answer_may_be_the_hubs_departure(void **state) {
     (void)state;
     static const bool supers[2] = {false, true};
@@ -215,6 +273,27 @@ static void every_pair_goes_where_the_table_says(void **state) {
                                             state_name, event_name, apply});
 }
 
+static void a_hub_whose_answers_make_no_sense_is_given_up(void **state) {
+    (void)state;
+    halves[0].lies_about_itself = true;
+    cycle(1);
+    assert_string_equal(power.failure, "its hub describes itself wrongly");
+    (void)set_up(state);
+    halves[0].ports = PORT - 1;
+    cycle(1);
+    assert_string_equal(power.failure, "its hub says that it has no such port");
+    assert_int_equal(halves[0].offs, 0);
+    (void)set_up(state);
+    halves[0].lies_about_its_port = true;
+    cycle(1);
+    assert_string_equal(power.failure, "its hub does not say whether the port has power");
+    assert_true(halves[0].ons > 0); /* never left off */
+    (void)set_up(state);
+    halves[0].deaf_ons = 100;
+    cycle(1);
+    assert_string_equal(power.failure, "its port stays without power");
+}
+
 int firmware_port_power_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(both_halves_go_off_rest_and_come_on, set_up),
@@ -225,8 +304,12 @@ int firmware_port_power_tests(void) {
         cmocka_unit_test_setup(one_half_that_cannot_come_on_does_not_keep_the_other_off, set_up),
         cmocka_unit_test_setup(hubs_that_cannot_switch_are_not_asked_to, set_up),
         cmocka_unit_test_setup(a_ganged_hub_is_switched_only_for_its_only_phone, set_up),
+        cmocka_unit_test_setup(a_port_may_be_left_off_and_later_left_on, set_up),
+        cmocka_unit_test_setup(a_port_that_cannot_be_left_off_is_left_on, set_up),
+        cmocka_unit_test_setup(a_controller_that_answers_in_its_own_words_is_as_good, set_up),
         cmocka_unit_test_setup(every_answer_may_be_the_hubs_departure, set_up),
         cmocka_unit_test_setup(every_pair_goes_where_the_table_says, set_up),
+        cmocka_unit_test_setup(a_hub_whose_answers_make_no_sense_is_given_up, set_up),
     };
     return cmocka_run_group_tests_name("firmware/port_power", tests, NULL, NULL);
 }

@@ -85,6 +85,7 @@ static void assert_derived(const struct process_counts *counts, uint32_t flags) 
     bool in_review = row == 7 && counts->in_review > 0;
     assert_string_equal(found.state, in_review ? "waiting_review" : names[row][2]);
     assert_string_equal(found.job_status, names[row][3]);
+    assert_string_equal(process_status_names(status, NULL).state, names[row][2]);
     bool has_ended = v.n == 0 ? v.cancel || v.planned : v.c + v.f + v.x == v.n;
     assert_int_equal(process_is_terminal(status), has_ended);
 }

@@ -60,6 +60,19 @@ static void survives_a_cut_at_every_operation_of_each_workload(void **state) {
     run_everything(STORE_CUTS_SAMPLED, STORE_WORKLOAD_OPERATIONS);
 }
 
+/* Else its cuts say nothing of the scrub. */
+static void the_scrub_that_is_cut_writes_again_what_is_damaged(void **state) {
+    (void)state;
+    const struct store_workload *scrub = &store_workloads[store_workload_count - 1];
+    assert_string_equal(scrub->name, "scrub");
+    for (uint32_t device = 0; device < RIG_DEVICES; device++) {
+        start(STORE_CUTS_ONE);
+        store_cuts_run(&cuts, scrub, &rig_tiny_geometries[device]);
+        judge();
+        assert_int_equal(cuts.worlds[0].rig.store.scrub.repaired, 1);
+    }
+}
+
 static void survives_every_pair_of_cuts_of_a_short_workload(void **state) {
     (void)state;
     run_everything(STORE_CUTS_PAIRS, STORE_WORKLOAD_FEW);
@@ -107,6 +120,23 @@ static void runs_exactly_one_cut_again_by_its_id(void **state) {
     assert_false(store_cuts_replay(&cuts, "cleaning/pages/1.1"));
 }
 
+/* Each of these lost something once: a group of several blocks that could not be written again, the
+ * last free block taken by copies that nothing said to be all, and copies or the number of a moved
+ * group that read as written at first. */
+static void survives_cuts_that_were_not_survived_once(void **state) {
+    (void)state;
+    static const char *const ids[] = {
+        "life-120/bytes/489.8.14552858",   "life-28/pages/506.1.4780114/10.0.11666882",
+        "restarted/file/4.8.8051/8.8.256", "life-82/pages/761.8.15183114",
+        "life-90/bytes/425.8.1215789",
+    };
+    for (size_t i = 0; i < array_count(ids); i++) {
+        start(STORE_CUTS_ONE);
+        assert_true(store_cuts_replay(&cuts, ids[i]));
+        judge();
+    }
+}
+
 /* A cut inside a format leaves no store, or an empty one. */
 static void survives_a_cut_while_formatting(void **state) {
     (void)state;
@@ -134,10 +164,12 @@ static void survives_a_cut_while_formatting(void **state) {
 int firmware_store_cut_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_a_cut_at_every_operation_of_each_workload),
+        cmocka_unit_test(the_scrub_that_is_cut_writes_again_what_is_damaged),
         cmocka_unit_test(survives_every_pair_of_cuts_of_a_short_workload),
         cmocka_unit_test(survives_every_prefix_of_a_short_workload),
         cmocka_unit_test(survives_random_lives),
         cmocka_unit_test(runs_exactly_one_cut_again_by_its_id),
+        cmocka_unit_test(survives_cuts_that_were_not_survived_once),
         cmocka_unit_test(survives_a_cut_while_formatting),
     };
     return cmocka_run_group_tests_name("firmware/store_cut", tests, NULL, NULL);

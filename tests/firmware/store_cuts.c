@@ -7,8 +7,7 @@
 
 /* In byte mode a page is appended to: damage before the write position is not survived there. */
 static bool makes_sense(const struct store_cuts *cuts, uint8_t model) {
-    return (model != SIM_FLASH_DISTURB || cuts->geometry->program_bytes > 1) &&
-           (model != SIM_FLASH_METASTABLE || cuts->has_weak_cells || cuts->plan == STORE_CUTS_ONE);
+    return model != SIM_FLASH_DISTURB || cuts->geometry->program_bytes > 1;
 }
 
 static bool is_length(uint8_t model) {
@@ -66,7 +65,7 @@ static void report(struct store_cuts *cuts, const struct store_cuts_world *world
 
 /* What is on the device and what the model knows: equal states have equal futures. */
 static uint64_t state_of(const struct rig *rig, uint64_t salt) {
-    uint64_t lanes[4] = {salt, rig->durable_seq, rig->acked_seq,
+    uint64_t lanes[4] = {salt, rig->durable_seq, rig->acked_seq + (rig->gap.seq << 24),
                          rig->group_count ^ (uint64_t)rig->flash.weak_count << 32};
     size_t bytes = (size_t)rig->geometry.block_bytes * rig->geometry.block_count;
     for (size_t at = 0; at < bytes; at += sizeof lanes) {
@@ -97,7 +96,7 @@ static void start_twice(struct rig *rig) {
     store_rig_restart(rig);
     uint64_t digest = store_rig_digest(rig);
     uint32_t torn = rig->store.stats.torn_frames;
-    if (rig->what == NULL && store_mount(&rig->store) != STATUS_OK) {
+    if (rig->what == NULL && !store_rig_mount_again(rig)) {
         store_rig_wrong(rig, "the store mounts once, but not twice");
     }
     if (digest != store_rig_digest(rig) || torn != rig->store.stats.torn_frames) {

@@ -41,7 +41,6 @@ struct store_cuts {
     char workload[24];
     struct sim_flash_cut path[STORE_CUTS_LEVELS - 1];   /* the cuts that led to what is looked at */
     struct sim_flash_cut wanted[STORE_CUTS_LEVELS - 1]; /* of STORE_CUTS_ONE */
-    bool has_weak_cells;                                /* SIM_FLASH_METASTABLE, too */
     uint32_t cuts_each;                                 /* RANDOM: at each operation */
     uint64_t done;                                      /* cuts that were looked at */
     uint64_t distinct;                                  /* of these, what no cut before had left */

@@ -29,6 +29,39 @@ static void freezes_for_good_when_a_sync_fails(void **state) {
     assert_false(store_admits(&rig->store, 0, 0));
 }
 
+/* Linux calls pages clean that a failed sync has not written: the next start sees what is not on
+ * the disk. It writes the log's end again before anything follows it, so nothing is lost when the
+ * power goes later, and what nobody was told of is there or not. */
+static void does_not_build_on_what_only_a_cache_holds(void **state) {
+    (void)state;
+    uint32_t seen = 0;
+    for (uint32_t seed = 1; seed <= 300; seed++) {
+        store_rig_start(rig, &rig_tiny_geometries[2], seed);
+        for (uint32_t life = 0; life < 4; life++) {
+            for (uint32_t i = rig_roll(rig, 60); i > 0; i--) {
+                store_rig_step(rig);
+            }
+            rig->flash.fails_next_sync = true;
+            for (uint32_t i = 0; i < 100 && !rig->store.has_failed; i++) {
+                rig_append(rig, rig_roll(rig, RIG_OBJECTS));
+                (void)!store_rig_commit(rig);
+                (void)!rig_poll(rig);
+            }
+            store_rig_restart(rig); /* without a loss of power */
+            seen += rig->flash.has_stale_cache && rig->torn == 0;
+            rig_append(rig, rig_roll(rig, RIG_OBJECTS));
+            store_rig_settle(rig);
+            for (uint32_t i = rig_roll(rig, 3); i > 0; i--) {
+                store_rig_step(rig);
+            }
+            sim_flash_power_off(&rig->flash, seed);
+            store_rig_restart(rig);
+            store_case_good();
+        }
+    }
+    assert_true(seen > 500);
+}
+
 static void goes_on_without(uint8_t fault, bool verify) {
     for (uint32_t bad = 0; bad < 14; bad++) {
         store_case_start(STORE_CASE_PAGES);
@@ -123,6 +156,53 @@ static void keeps_misdirected_operations_from_being_believed(void **state) {
                             (rig->newest[object] == 0 && status == STATUS_NOT_FOUND));
             }
         }
+    }
+}
+
+/* Every third block is bad: known after some laps, and never tried again. */
+static void uses_no_bad_block_again_after_a_restart(void **state) {
+    (void)state;
+    static const uint8_t faults[] = {SIM_FLASH_FAILS_ERASE, SIM_FLASH_FAILS_PROGRAM};
+    for (size_t i = 0; i < array_count(faults); i++) {
+        store_case_start(STORE_CASE_PAGES);
+        for (uint32_t bad = 0; bad < 3; bad++) {
+            rig->flash.block_fault[bad] = faults[i];
+            rig->flash.bad_block[bad] = 2 + 4 * bad;
+        }
+        store_case_commit_many(400);
+        assert_int_equal(rig->store.stats.bad_blocks, 3);
+        rig->flash.bad_uses = 0;
+        for (uint32_t boot = 0; boot < 60; boot++) {
+            rig_remount(rig);
+            assert_int_equal(rig->store.stats.bad_blocks, 3);
+            store_case_commit_many(boot % 8);
+        }
+        assert_int_equal(rig->flash.bad_uses, 0);
+    }
+}
+
+/* Power is lost at each operation after a block's first failure, the one that names it among them:
+ * until then it may be tried again, and once by the start that follows. */
+static void tries_a_bad_block_again_only_until_a_header_names_it(void **state) {
+    (void)state;
+    for (uint32_t cut = 1; cut < 40; cut++) {
+        store_case_start(STORE_CASE_PAGES);
+        store_case_commit_many(150);
+        rig->flash.block_fault[0] = cut % 2 == 0 ? SIM_FLASH_FAILS_ERASE : SIM_FLASH_FAILS_PROGRAM;
+        rig->flash.bad_block[0] = (rig->store.newest + 1) % rig->geometry.block_count;
+        rig->flash.operations = 0;
+        rig->flash.cut = (struct sim_flash_cut){cut, SIM_FLASH_PREFIX, 17 * cut};
+        for (uint32_t i = 0; i < 60 && !rig->flash.is_off; i++) {
+            rig_append(rig, i % 8);
+            store_rig_settle(rig);
+            rig_acknowledge(rig, true);
+        }
+        for (uint32_t boot = 0; boot < 30; boot++) {
+            store_rig_restart(rig);
+            store_case_commit_many(3);
+        }
+        assert_int_equal(rig->store.stats.bad_blocks, 1);
+        assert_in_range(rig->flash.bad_uses, 1, 4);
     }
 }
 
@@ -226,6 +306,41 @@ static void remembers_rot_after_it_was_cleaned_away(void **state) {
     }
 }
 
+/* What a lost block held cannot be told, so every object that was not written since is suspect:
+ * also when the log has turned over and nothing of it shows the loss any more. */
+static void remembers_the_suspects_when_the_log_has_turned_over(void **state) {
+    (void)state;
+    char text[64];
+    uint32_t object = 20;
+    store_case_start(STORE_CASE_PAGES);
+    for (uint32_t i = 0; i < RIG_OBJECTS; i++) {
+        rig_append(rig, i);
+        store_rig_settle(rig);
+    }
+    uint32_t size = rig->geometry.block_bytes;
+    uint32_t lost = store_slot(&rig->store, rig_key(object))->where / size;
+    for (uint32_t i = 0; i < 100; i++) {
+        rig_append(rig, i % 10);
+        store_rig_settle(rig);
+    }
+    assert_true(rig->store.newest != lost);
+    memset(rig->cells + (size_t)lost * size, 0xff, size);
+    store_case_mount_again();
+    assert_int_equal(rig->store.stats.lost_blocks, 1);
+    assert_true(rig->store.suspect_seq > 0);
+    for (uint32_t i = 0; i < 600; i++) {
+        rig_append(rig, i % 10);
+        store_rig_settle(rig);
+        store_acknowledge(&rig->store, rig->store.durable_seq, rig->store.head_chain);
+    }
+    for (uint32_t turn = 0; turn < 3; turn++) {
+        assert_int_equal(store_case_get(rig_key(object), text), STATUS_CORRUPT);
+        assert_int_equal(store_case_get(rig_key(3), text), STATUS_OK);
+        store_case_mount_again();
+        assert_int_equal(rig->store.stats.lost_blocks, 0);
+    }
+}
+
 static void drops_a_torn_tail_once_and_for_all(void **state) {
     (void)state;
     store_case_start(STORE_CASE_PAGES);
@@ -248,17 +363,21 @@ static void drops_a_torn_tail_once_and_for_all(void **state) {
 int firmware_store_fault_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(freezes_for_good_when_a_sync_fails),
+        cmocka_unit_test(does_not_build_on_what_only_a_cache_holds),
         cmocka_unit_test(retires_a_block_that_does_not_program),
         cmocka_unit_test(retires_a_block_that_does_not_erase),
         cmocka_unit_test(notices_a_program_that_was_lost_silently),
         cmocka_unit_test(notices_an_erase_that_was_lost_silently),
         cmocka_unit_test(retires_a_block_in_the_middle_of_a_group),
+        cmocka_unit_test(uses_no_bad_block_again_after_a_restart),
+        cmocka_unit_test(tries_a_bad_block_again_only_until_a_header_names_it),
         cmocka_unit_test(keeps_misdirected_operations_from_being_believed),
         cmocka_unit_test(finds_every_flipped_byte_of_an_image),
         cmocka_unit_test(finds_every_flipped_bit_of_the_headers),
         cmocka_unit_test(notices_a_lost_a_stale_and_a_swapped_block),
         cmocka_unit_test(notices_a_block_of_another_history),
         cmocka_unit_test(remembers_rot_after_it_was_cleaned_away),
+        cmocka_unit_test(remembers_the_suspects_when_the_log_has_turned_over),
         cmocka_unit_test(drops_a_torn_tail_once_and_for_all),
     };
     return cmocka_run_group_tests_name("firmware/store_fault", tests, NULL, NULL);

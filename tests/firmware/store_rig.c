@@ -110,6 +110,7 @@ enum status store_rig_commit(struct rig *rig) {
     bool was_open = rig->store.open_records > 0 && !rig->store.is_syncing && !rig->store.has_failed;
     uint64_t groups = rig->store.stats.groups;
     if (was_open) {
+        check(rig->group_count < RIG_GROUPS_MAX);
         struct rig_group *group = &rig->groups[rig->group_count];
         group->last_seq = rig->store.head_seq;
         expect_chain(rig, group->chain);
@@ -131,8 +132,19 @@ enum status store_rig_commit(struct rig *rig) {
     return status;
 }
 
+/* The owner knows of its gap from a record, not from the store: again after each mount. */
+static void recall_gap(struct rig *rig) {
+    if (rig->gap.seq > 0) {
+        store_give_up(&rig->store, rig->gap.seq);
+    }
+}
+
 /* Everything pending up to `seq` has become durable. */
 static void settle_model(struct rig *rig, uint64_t seq) {
+    if (rig->gap_seq != 0 && rig->gap_seq <= seq) {
+        rig->gap = rig->pending_gap;
+    }
+    rig->gap_seq = 0;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < rig->pending_count; i++) {
         const struct rig_pending *record = &rig->pending[i];
@@ -158,6 +170,7 @@ enum status rig_poll(struct rig *rig) {
         memcpy(rig->durable_chain, rig->groups[0].chain, STORE_CHAIN_BYTES);
         rig->group_count = 0;
         settle_model(rig, rig->store.durable_seq);
+        recall_gap(rig);
     }
     return status;
 }
@@ -199,6 +212,47 @@ void store_rig_settle(struct rig *rig) {
             return;
         }
     }
+}
+
+/* What store_carry() has appended is as any other record that is not durable yet. */
+static void note_carried(struct rig *rig, uint64_t head) {
+    for (uint64_t seq = head + 1; seq <= rig->store.head_seq; seq++) {
+        for (uint32_t object = 0; object < RIG_OBJECTS; object++) {
+            if (store_slot(&rig->store, rig_key(object))->seq == seq) {
+                check(rig->pending_count < RIG_PENDING_MAX);
+                rig->pending[rig->pending_count] =
+                    (struct rig_pending){seq, object, rig->newest[object], rig->group + 1, false};
+                rig->pending_count += 1;
+            }
+        }
+    }
+}
+
+void rig_give_up(struct rig *rig) {
+    struct store *store = &rig->store;
+    struct store_end end = {.seq = store_log_seq(store)};
+    struct store_cursor cursor = {0};
+    enum status status = STATUS_OK;
+    store_rig_settle(rig);
+    while (end.bytes < rig->geometry.frame_bytes / 2 && status == STATUS_OK) {
+        status = store_pass_group(store, &cursor, &end);
+    }
+    uint64_t first = store_log_seq(store) + 1;
+    do {
+        uint64_t head = store->head_seq;
+        status = store_carry(store, first, &end, rig->geometry.body_max + STORE_OPEN_BYTES);
+        note_carried(rig, head);
+        if (status == STATUS_FULL) {
+            store_rig_settle(rig);
+        }
+    } while (status == STATUS_FULL && !rig->flash.is_off && !rig->has_no_spare);
+    uint64_t head = store->head_seq;
+    rig_append(rig, 0);
+    if (status == STATUS_OK && store->head_seq > head && end.seq >= first) {
+        rig->pending_gap = end;
+        rig->gap_seq = store->head_seq;
+    }
+    store_rig_settle(rig);
 }
 
 void store_rig_step(struct rig *rig) {
@@ -316,6 +370,12 @@ static void verify_object(struct rig *rig, uint32_t object) {
     for (uint32_t i = 0; i < rig->pending_count; i++) {
         number = rig->pending[i].object == object ? rig->pending[i].number : number;
     }
+    if (rig->store.has_failed && rig->flash.weak_count > 0) {
+        return; /* and another start follows */
+    }
+    if (rig->rotten != 0 && object == rig->rotten && status == STATUS_CORRUPT) {
+        return;
+    }
     if (rig->is_released[object]) {
         if (status == STATUS_OK && !is_body(rig, record.body, object)) {
             store_rig_wrong(rig, "a released object reads as something that was never written");
@@ -369,10 +429,11 @@ static void verify_group(struct rig *rig, const struct store_group *group, uint6
 static void verify_log(struct rig *rig) {
     static uint8_t buffer[RIG_GROUP_MAX];
     uint8_t chain[STORE_CHAIN_BYTES] = {0};
-    struct store_cursor cursor = {.seq = rig->store.acked_seq};
+    bool has_gap = store_log_seq(&rig->store) > rig->store.acked_seq;
+    struct store_cursor cursor = {.seq = store_log_seq(&rig->store)};
     struct store_group group;
     enum status status;
-    memcpy(chain, rig->store.acked_chain, STORE_CHAIN_BYTES);
+    memcpy(chain, has_gap ? rig->gap.chain : rig->store.acked_chain, STORE_CHAIN_BYTES);
     while ((status = store_next_group(&rig->store, &cursor, buffer, sizeof buffer, &group)) ==
            STATUS_OK) {
         uint64_t before = group.first_seq - 1;
@@ -419,6 +480,7 @@ static void follow_head(struct rig *rig, uint64_t head) {
     }
     memcpy(rig->durable_chain, rig->store.head_chain, STORE_CHAIN_BYTES);
     settle_model(rig, head);
+    recall_gap(rig);
     rig->pending_count = 0;
     rig->group_count = 0;
 }
@@ -432,7 +494,7 @@ void store_rig_restart(struct rig *rig) {
     }
     const struct store_stats *stats = &rig->store.stats;
     rig->torn += stats->torn_frames;
-    if (stats->rotten_frames + stats->lost_blocks + stats->lost_sequences > 0) {
+    if (rig->rotten == 0 && stats->rotten_frames + stats->lost_blocks + stats->lost_sequences > 0) {
         store_rig_wrong(rig, "a power loss is reported as rot");
     }
     if (rig->store.suspect_seq > 0) {
@@ -444,6 +506,12 @@ void store_rig_restart(struct rig *rig) {
     }
     rig->acked_seq = rig->store.acked_seq;
     rig_verify(rig);
+}
+
+bool store_rig_mount_again(struct rig *rig) {
+    bool is_good = store_mount(&rig->store) == STATUS_OK;
+    recall_gap(rig);
+    return is_good;
 }
 
 enum { WEAK_MOUNTS = 3, WEAK_BOOTS = 6, WEAK_LOOKS = 3 };

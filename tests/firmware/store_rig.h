@@ -68,6 +68,10 @@ struct rig {
     uint32_t group;
     uint32_t group_count;
     struct rig_group groups[RIG_GROUPS_MAX];
+    struct store_end gap;         /* what the owner has given up, durably */
+    struct store_end pending_gap; /* the next one */
+    uint64_t gap_seq;             /* of the record that holds it, object 0's; 0: none */
+    uint32_t rotten; /* an object whose newest record a test has damaged may read so; 0: none */
     uint64_t dice;
     bool has_no_spare; /* a block is bad, and no more goes in: what is there can only be read */
     const char *what;  /* the first thing that was wrong, or NULL */
@@ -102,10 +106,15 @@ enum status rig_poll(struct rig *rig);
 void rig_acknowledge(struct rig *rig, bool all);
 /* Commits and polls until everything is durable; acknowledges when the store is full. */
 void store_rig_settle(struct rig *rig);
+/* Gives up the oldest of what is not acknowledged, by the gap rule, as far as half a frame goes;
+ * the gap stands with object 0. Ends durable. */
+void rig_give_up(struct rig *rig);
 /* One random operation of a busy hub. */
 void store_rig_step(struct rig *rig);
 /* Starts again from what is on flash: power on, mount, compare. */
 void store_rig_restart(struct rig *rig);
+/* Mounts once more, as an owner does that looks twice. False: it does not mount. */
+bool store_rig_mount_again(struct rig *rig);
 /* Makes `fork` a copy of the device and of the model, without the store's memory: what a power loss
  * leaves. It is then to be restarted. */
 void store_rig_fork(struct rig *fork, const struct rig *from);

@@ -194,6 +194,9 @@ static void refuses_what_is_not_its_own_untouched(void **state) {
     rig->flash.base.block_count -= 1;
     assert_int_equal(store_mount(&rig->store), STATUS_FOREIGN);
     rig->flash.base = as_it_was;
+    rig->flash.base.block_bytes *= 2;
+    assert_int_equal(store_mount(&rig->store), STATUS_FOREIGN);
+    rig->flash.base = as_it_was;
     rig->memory.slot_counts[3] = 1;
     rig->store.memory.slot_counts[3] = 1;
     assert_int_equal(store_mount(&rig->store), STATUS_FOREIGN);

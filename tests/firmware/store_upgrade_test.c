@@ -1,59 +1,19 @@
 /* Stores that the first format's code has written, kept in tests/data, are gone on with. */
 #include "firmware/store_format1.h"
 #include "tests/firmware/store_case.h"
+#include "tests/firmware/store_rig_image.h"
 #include "tests/test.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 static struct rig *const rig = &store_case;
 
-/* What each object must hold, as the writer has listed it. */
-static void read_list(const char *path) {
-    char line[128];
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    while (fgets(line, sizeof line, file) != NULL) {
-        unsigned object = 0;
-        unsigned number = 0;
-        unsigned long long seq = 0;
-        if (line[0] == '#' || sscanf(line, "%u %u %llu", &object, &number, &seq) != 3) {
-            continue;
-        }
-        assert_true(object < RIG_OBJECTS);
-        rig->newest[object] = number;
-        rig->seqs[object] = seq;
-        rig->number = number > rig->number ? number : rig->number;
-    }
-    fclose(file);
-}
-
-static void load(uint32_t geometry, const char *name) {
-    char path[64];
-    store_case_start(geometry);
-    snprintf(path, sizeof path, "tests/data/store_format_1_%s.img", name);
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    size_t bytes = (size_t)rig->geometry.block_bytes * rig->geometry.block_count;
-    assert_int_equal(fread(rig->cells, 1, bytes, file), bytes);
-    fclose(file);
-    sim_flash_adopt(&rig->flash);
-    snprintf(path, sizeof path, "tests/data/store_format_1_%s.txt", name);
-    read_list(path);
-}
-
-static void follow(void) {
-    assert_int_equal(store_mount(&rig->store), STATUS_OK);
-    assert_int_equal(rig->store.stats.rotten_frames + rig->store.stats.lost_blocks, 0);
-    assert_int_equal(rig->store.suspect_seq, 0);
-    rig->durable_seq = rig->store.head_seq;
-    rig->acked_seq = rig->store.acked_seq;
-    memcpy(rig->durable_chain, rig->store.head_chain, STORE_CHAIN_BYTES);
-    rig_verify(rig);
+static void load(const char *name) {
+    rig->what = NULL;
+    store_rig_load_image(rig, name);
     store_case_good();
 }
 
@@ -65,16 +25,12 @@ static uint32_t count_old_blocks(void) {
     return count;
 }
 
-static const struct {
-    uint32_t geometry;
-    const char *name;
-} images[] = {{STORE_CASE_BYTES, "bytes"}, {STORE_CASE_PAGES, "pages"}};
+static const char *const images[] = {"bytes", "pages"};
 
 static void reads_a_store_of_the_first_format(void **state) {
     (void)state;
     for (size_t i = 0; i < array_count(images); i++) {
-        load(images[i].geometry, images[i].name);
-        follow();
+        load(images[i]);
         assert_int_equal(rig->store.stats.torn_frames, 1);
         assert_true(count_old_blocks() > 5);
         assert_true(rig->store.acked_seq < rig->store.head_seq);
@@ -84,8 +40,7 @@ static void reads_a_store_of_the_first_format(void **state) {
 static void goes_on_in_the_new_format_until_nothing_old_is_left(void **state) {
     (void)state;
     for (size_t i = 0; i < array_count(images); i++) {
-        load(images[i].geometry, images[i].name);
-        follow();
+        load(images[i]);
         uint32_t before = count_old_blocks();
         for (uint32_t turn = 0; turn < 40; turn++) {
             for (uint32_t group = 0; group < 20; group++) {
@@ -106,7 +61,7 @@ static void goes_on_in_the_new_format_until_nothing_old_is_left(void **state) {
 
 static void is_left_untouched_by_a_board_that_cannot_read_it(void **state) {
     (void)state;
-    load(STORE_CASE_PAGES, "pages");
+    load("pages");
     rig->memory.older = NULL;
     rig->store.memory.older = NULL;
     rig->flash.operations = 0;

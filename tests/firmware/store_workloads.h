@@ -4,7 +4,7 @@
 
 #include "tests/firmware/store_rig.h"
 
-enum { STORE_WORKLOAD_OPERATIONS = 30, STORE_WORKLOAD_FEW = 4 };
+enum { STORE_WORKLOAD_OPERATIONS = 30, STORE_WORKLOAD_FEW = 6 };
 
 struct store_workload {
     const char *name;

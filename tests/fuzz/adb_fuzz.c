@@ -1,5 +1,6 @@
 /* Any bytes from a peer, to both roles: the engine must stay inside its tables and its output, and
  * the codecs inside it inside their input. The first byte chooses role and how bytes are cut. */
+#include "protocol/adb.h"
 #include "protocol/adb_connection.h"
 #include "protocol/adb_file.h"
 #include "protocol/adb_shell.h"
@@ -34,7 +35,8 @@ static void use_data(struct bytes data) {
 /* The answers an owner gives at once. */
 static void answer(const struct adb_connection_event *event) {
     static const uint8_t secret[ADB_SIGNATURE_SIZE] = {1};
-    static const struct adb_banner banner = {.peer = ADB_PEER_DEVICE};
+    static const struct adb_banner banner = {.peer = ADB_PEER_DEVICE,
+                                             .features = ADB_FEATURE_DELAYED_ACK};
     struct adb_banner read;
     if (event->kind == ADB_EVENT_TOKEN) {
         check(adb_connection_sign(&connection, secret) == STATUS_OK);
@@ -49,7 +51,7 @@ static void answer(const struct adb_connection_event *event) {
     } else if (event->kind == ADB_EVENT_DATA) {
         use_data(event->data);
     } else if (event->kind == ADB_EVENT_DATA_END) {
-        adb_connection_acknowledge(&connection, event->stream);
+        adb_connection_acknowledge(&connection, event->stream, 0);
     } else if (event->kind == ADB_EVENT_WRITABLE || event->kind == ADB_EVENT_OPENED) {
         size_t capacity = 0;
         if (adb_connection_room(&connection, event->stream, 1, &capacity) != NULL) {
@@ -76,7 +78,8 @@ static bool give(struct bytes part, bool is_reading) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct adb_banner banner = {.peer = ADB_PEER_HOST};
+    static const struct adb_banner banner = {.peer = ADB_PEER_HOST,
+                                             .features = ADB_FEATURE_DELAYED_ACK};
     if (size < 1) {
         return 0;
     }
@@ -84,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bool is_reading = (data[0] & 2) != 0;
     size_t step = (size_t)(data[0] >> 2) + 1;
     adb_connection_init(&connection, role, ADB_PAYLOAD_V1, output, sizeof output);
+    connection.offered_window = 3000;
     adb_shell_begin(&shell);
     adb_file_begin(&files, data[0] & 4 ? ADB_FILE_ANSWERS : ADB_FILE_REQUESTS);
     if (role == ADB_CONNECTION_HOST) {

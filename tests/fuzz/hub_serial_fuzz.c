@@ -1,6 +1,6 @@
 /* Any bytes from a serial line, at any moment: the talk goes on or ends, and never leaves its
  * memory. */
-#include "protocol/hub_serial.h"
+#include "boards/hub_dialects.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2) {
         return 0;
     }
-    hub_serial_begin(&serial, &hub_serial_dialects[data[0] % 3]);
+    hub_serial_begin(&serial, &hub_dialects[data[0] % 3]);
     for (size_t i = 1; i < size;) {
         size_t count = data[i] % 32;
         count = count < size - i - 1 ? count : size - i - 1;

@@ -42,8 +42,10 @@ static void copy_image(enum record_kind kind, struct cbor_reader *reader,
         COPY_IMAGE(key);
         break;
     case RECORD_ANSWER:
+        COPY_IMAGE(answer);
+        break;
     case RECORD_KIND_COUNT:
-        reader->failed = true; /* reserved: it has no image yet */
+        reader->failed = true;
     }
 }
 

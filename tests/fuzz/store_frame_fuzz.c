@@ -1,6 +1,7 @@
 /* Any bytes as a frame at any place of a block, in both formats: what is found lies inside, and
  * what is sound is the only way to write it. */
 #include "firmware/store_format1.h"
+#include "firmware/store_frame.h"
 
 #include <string.h>
 

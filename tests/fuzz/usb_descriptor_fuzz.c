@@ -1,6 +1,7 @@
 /* Any bytes as the descriptors of a device: judged without leaving them; what is found is usable.
  */
 #include "protocol/usb_descriptor.h"
+#include "protocol/usb_hub.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,17 @@ static void judge(struct bytes configuration, struct usb_kind kind) {
     }
 }
 
+/* The same bytes as a hub's own descriptor and its answers. */
+static void judge_hub(struct bytes input) {
+    struct usb_hub hub;
+    struct usb_hub_port port;
+    if (usb_hub_get(input, &hub) == STATUS_OK) {
+        check(hub.ports > 0 && hub.ports <= USB_HUB_PORTS_MAX && hub.switching <= USB_HUB_NEVER);
+    }
+    check((usb_hub_get_port(input, false, &port) == STATUS_OK) == (input.size >= 4));
+    (void)!usb_hub_get_port(input, true, &port);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct bytes input = {data, size};
@@ -30,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char text[USB_STRING_MAX * 3 + 1];
     (void)!usb_get_string(input, text, sizeof text);
     (void)!usb_get_string(input, text, 5);
+    judge_hub(input);
     judge(input, usb_kind_adb);
     if (size > 0 && usb_get_configuration((struct bytes){data + 1, size - 1}, data[0],
                                           &configuration, &reason) == STATUS_OK) {

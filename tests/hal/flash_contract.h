@@ -8,7 +8,7 @@
 #include "hal/flash.h"
 
 /* The device of a contract has at least 4 blocks of at least 4 program units. */
-enum { FLASH_CONTRACT_UNIT_MAX = 4096, FLASH_CONTRACT_BLOCK_MAX = 16384 };
+enum { FLASH_CONTRACT_UNIT_MAX = 4096, FLASH_CONTRACT_BLOCK_MAX = 131072 };
 
 struct flash_contract {
     struct hal_flash *flash;

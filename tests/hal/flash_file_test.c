@@ -89,6 +89,25 @@ static void keeps_what_was_programmed_after_it_is_opened_again(void **state) {
     assert_int_equal(page[sizeof page - 1], 0x5a);
 }
 
+/* The kernel's cache of a disk is left out; what it holds alone, because it was not synced yet, is
+ * still seen. */
+static void reads_past_the_cache_what_is_there(void **state) {
+    (void)state;
+    static uint8_t page[2 * FLASH_FILE_PROGRAM_BYTES];
+    uint8_t found[100];
+    memset(page, 0x5a, sizeof page);
+    assert_int_equal(flash_file_create(&flash, path, size), STATUS_OK);
+    assert_int_equal(hal_flash_program(&flash.base, BLOCK_BYTES, page, sizeof page), STATUS_OK);
+    for (int synced = 0; synced < 2; synced++) {
+        flash.base.reads_device = true;
+        assert_int_equal(hal_flash_read(&flash.base, BLOCK_BYTES + 4090, found, sizeof found),
+                         STATUS_OK);
+        assert_memory_equal(found, page, sizeof found);
+        flash.base.reads_device = false;
+        assert_int_equal(flash_file_sync_wait(&flash), STATUS_OK);
+    }
+}
+
 static void ends_a_sync_through_its_event(void **state) {
     (void)state;
     static uint8_t page[FLASH_FILE_PROGRAM_BYTES];
@@ -215,6 +234,7 @@ int hal_flash_file_tests(void) {
     const struct CMUnitTest tests[] = {
         FILE_TEST(creates_a_file_that_is_written_whole),
         FILE_TEST(keeps_what_was_programmed_after_it_is_opened_again),
+        FILE_TEST(reads_past_the_cache_what_is_there),
         FILE_TEST(ends_a_sync_through_its_event),
         FILE_TEST(blocks_where_the_kernel_has_no_asynchronous_sync),
         FILE_TEST(reports_a_sync_that_fails),

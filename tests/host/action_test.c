@@ -1,4 +1,4 @@
-#include "host/hubd/action.h"
+#include "host/shared/action.h"
 #include "tests/test.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Artifacts: the cap of one file, the oldest going for newer ones, names that lead elsewhere. */
-#include "host/hubd/artifact.h"
+#include "host/hubd/run/artifact.h"
 #include "tests/test.h"
 
 #include <setjmp.h>

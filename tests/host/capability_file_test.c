@@ -1,4 +1,4 @@
-#include "host/hubd/capability_file.h"
+#include "host/shared/capability_file.h"
 #include "tests/test.h"
 
 #include <setjmp.h>

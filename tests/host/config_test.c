@@ -134,6 +134,7 @@ static void refuses_lines_that_are_none(void **state) {
     expect_error("[hub_serial.456789012345678901234567890123456789012345]\n",
                  "hubd.ini:1: expected a section name of 1 to 48 bytes");
     expect_error("[hub]\nid = a\x01\n", "hubd.ini:2: expected text without control characters");
+    expect_error("\r[hub]\nid = a\n", "hubd.ini:1: expected text without control characters");
 }
 
 static void refuses_lines_that_inih_would_split(void **state) {
@@ -213,6 +214,19 @@ static void splits_lists(void **state) {
     assert_non_null(list);
 }
 
+static void takes_lists_of_words(void **state) {
+    (void)state;
+    char text[12];
+    assert_true(config_words("a:1 ,b-2", text, sizeof text));
+    assert_string_equal(text, "a:1 b-2");
+    assert_true(config_words("abcdefghij", text, sizeof text));
+    static const char *const wrong[] = {"abcdefghijk", "abcdef,ghijk", "a b", "a,,b",
+                                        ",a",          "\xc3\xa9",     "a\""};
+    for (size_t i = 0; i < array_count(wrong); i++) {
+        assert_false(config_words(wrong[i], text, sizeof text));
+    }
+}
+
 static void reads_sizes_without_overflow(void **state) {
     (void)state;
     uint64_t size = 0;
@@ -237,6 +251,7 @@ int host_config_tests(void) {
         cmocka_unit_test(visits_every_line_without_a_schema),
         cmocka_unit_test(reads_files_within_their_limit),
         cmocka_unit_test(splits_lists),
+        cmocka_unit_test(takes_lists_of_words),
         cmocka_unit_test(reads_sizes_without_overflow),
     };
     return cmocka_run_group_tests_name("host/config", tests, NULL, NULL);

@@ -264,6 +264,66 @@ static void delivers_chunks_and_stops_when_told(void **state) {
     assert_string_equal(seen, "ab|stop|");
 }
 
+static enum status step_until_answer(void) {
+    enum status status = STATUS_AGAIN;
+    for (int i = 0; status == STATUS_AGAIN && i < 10000; i++) {
+        status = http_client_step(&client, 0);
+    }
+    return status;
+}
+
+static void one_more_request_goes_before_the_answer(void **state) {
+    (void)state;
+    static const char both[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"
+                               "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo";
+    for (size_t piece = 1; piece < sizeof both; piece += 7) {
+        begin(state);
+        peer.room = piece;
+        answer("", 1);
+        assert_int_equal(http_client_begin(&client, &get, &gather, 1000), STATUS_OK);
+        assert_true(http_client_is_sending(&client));
+        for (int i = 0; http_client_is_sending(&client) && i < 1000; i++) {
+            assert_int_equal(http_client_step(&client, 0), STATUS_AGAIN);
+        }
+        struct http_client_request next = get;
+        next.target = "/next";
+        assert_int_equal(http_client_begin(&client, &next, &gather, 2000), STATUS_OK);
+        assert_true(http_client_is_sending(&client)); /* there is no third */
+        assert_int_equal(http_client_outstanding(&client), 2);
+        for (int i = 0; i < 200; i++) {
+            assert_int_equal(http_client_step(&client, 0), STATUS_AGAIN);
+        }
+        assert_non_null(strstr(peer.output, "GET /next"));
+        answer(both, piece);
+        assert_int_equal(step_until_answer(), STATUS_OK);
+        assert_memory_equal(client.answer.data, "one", 3);
+        assert_int_equal(http_client_outstanding(&client), 1);
+        assert_int_equal(step_until_answer(), STATUS_OK);
+        assert_memory_equal(client.answer.data, "two", 3);
+        assert_int_equal(http_client_outstanding(&client), 0);
+        assert_true(client.is_reusable);
+    }
+}
+
+static void a_stream_that_ends_takes_the_second_request_with_it(void **state) {
+    (void)state;
+    answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1", 0);
+    assert_int_equal(http_client_begin(&client, &get, &gather, 1000), STATUS_OK);
+    assert_int_equal(http_client_step(&client, 0), STATUS_AGAIN);
+    assert_int_equal(http_client_begin(&client, &get, &gather, 1000), STATUS_OK);
+    peer.piece = 1000;
+    assert_int_equal(step_until_answer(), STATUS_OK);
+    assert_int_equal(http_client_step(&client, 0), STATUS_CLOSED);
+    assert_int_equal(http_client_outstanding(&client), 0);
+}
+
+static void a_second_answer_out_of_turn_ends_the_streams_use(void **state) {
+    (void)state;
+    answer("HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", 1000);
+    assert_int_equal(run(&get, &gather), STATUS_OK);
+    assert_false(client.is_reusable);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, begin)
 
 int host_http_client_tests(void) {
@@ -278,6 +338,9 @@ int host_http_client_tests(void) {
         TEST(expects_no_body_after_head),
         TEST(delivers_lines_as_they_come),
         TEST(delivers_chunks_and_stops_when_told),
+        TEST(one_more_request_goes_before_the_answer),
+        TEST(a_stream_that_ends_takes_the_second_request_with_it),
+        TEST(a_second_answer_out_of_turn_ends_the_streams_use),
     };
     return cmocka_run_group_tests_name("host/http_client", tests, NULL, NULL);
 }

@@ -39,6 +39,18 @@ static void takes_a_request_one_byte_at_a_time(void **state) {
     hal_stream_close(&client);
 }
 
+/* A list may go on in another line; of a header that is no list the second one is refused. */
+static void takes_a_list_header_twice(void **state) {
+    (void)state;
+    struct hal_stream client = http_rig_dial();
+    http_rig_send(&client, "GET /twice HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n"
+                           "Accept-Encoding: br\r\nIf-None-Match: \"a\"\r\n"
+                           "If-None-Match: \"b\"\r\n\r\n");
+    http_rig_receive(&client, "/twice");
+    hal_stream_close(&client);
+    http_rig_turns(2);
+}
+
 static void refuses_malformed_requests(void **state) {
     (void)state;
     static const char *const requests[] = {
@@ -268,6 +280,7 @@ int host_http_request_tests(void) {
         TEST(ignores_an_upgrade),
         TEST(leaves_the_body_out_for_head),
         cmocka_unit_test(finds_values_in_a_query),
+        TEST(takes_a_list_header_twice),
     };
     return cmocka_run_group_tests_name("host/http_request", tests, NULL, NULL);
 }

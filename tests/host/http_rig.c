@@ -47,6 +47,10 @@ static void on_request(void *owner, struct http_connection *connection,
     } else if (is_path(request, "/later")) {
         http_rig.kept = connection;
         http_rig.kept_count++;
+    } else if (is_path(request, "/held")) {
+        http_rig.kept = connection;
+        http_rig.kept_count++;
+        http_release_request(connection);
     } else if (is_path(request, "/stream")) {
         http_rig.kept = connection;
         http_stream_begin(connection);
@@ -71,14 +75,22 @@ static void on_closed(void *owner, struct http_connection *connection) {
     http_rig.kept = NULL;
 }
 
+static void on_overtaken(void *owner, struct http_connection *connection) {
+    assert_ptr_equal(owner, &http_rig);
+    assert_ptr_equal(connection, http_rig.kept);
+    http_rig.overtaken++;
+    if (http_rig.answers_overtaken) {
+        http_respond(connection, 200, "text/plain", bytes_of("older"), NULL);
+    }
+}
+
 static void on_drained(void *owner, struct http_connection *connection) {
     assert_ptr_equal(owner, &http_rig);
     assert_ptr_equal(connection, http_rig.kept);
     http_rig.drained++;
 }
 
-int http_rig_begin(void **state) {
-    (void)state;
+static void begin(uint32_t buffers) {
     memset(&http_rig, 0, sizeof http_rig);
     http_rig.now_ms = 1000;
     struct tcp_address address;
@@ -93,16 +105,28 @@ int http_rig_begin(void **state) {
                    .stream_bytes = HTTP_RIG_STREAM_BYTES,
                    .body_bytes = HTTP_RIG_BODY_BYTES,
                    .output_bytes = HTTP_RIG_OUTPUT_BYTES,
+                   .buffers = buffers,
                    .header_ms = 5000,
                    .body_ms = 10000,
                    .idle_ms = 60000,
                    .send_ms = 20000},
-        .handler = {on_request, on_closed, on_drained, &http_rig},
+        .handler = {on_request, on_closed, on_overtaken, on_drained, &http_rig},
         .memory = memory,
         .memory_bytes = sizeof memory,
     };
     http_server_init(&http_rig.server, &config);
     assert_int_equal(http_server_listen(&http_rig.server, http_rig.listener, NULL), STATUS_OK);
+}
+
+int http_rig_begin(void **state) {
+    (void)state;
+    begin(0);
+    return 0;
+}
+
+int http_rig_begin_poor(void **state) {
+    (void)state;
+    begin(HTTP_RIG_FEW_BUFFERS);
     return 0;
 }
 
@@ -110,6 +134,7 @@ int http_rig_end(void **state) {
     (void)state;
     http_server_close(&http_rig.server);
     assert_int_equal(http_rig.server.counters.open, 0);
+    assert_int_equal(http_rig.server.buffers_lent, 0);
     tcp_unlisten(http_rig.listener);
     loop_close(&http_rig.loop);
     return 0;

@@ -1,7 +1,7 @@
 /* http_rig.h - an HTTP server over real loopback sockets, in this process, under an injected clock.
  *
- * Its handler notes what it was given and answers by the path: /later (deferred), /stream, /big,
- * /huge, /nothing; anything else gets the path itself. */
+ * Its handler notes what it was given and answers by the path: /later (deferred), /held (deferred,
+ * and the request released), /stream, /big, /huge, /nothing; anything else gets the path itself. */
 #ifndef TESTS_HOST_HTTP_RIG_H
 #define TESTS_HOST_HTTP_RIG_H
 
@@ -9,6 +9,7 @@
 
 enum {
     HTTP_RIG_CONNECTIONS = 4,
+    HTTP_RIG_FEW_BUFFERS = 2,
     HTTP_RIG_STREAM_BYTES = 1024,
     HTTP_RIG_BODY_BYTES = 3000,
     HTTP_RIG_OUTPUT_BYTES = 64 * 1024
@@ -21,8 +22,9 @@ struct http_rig {
     uint16_t port;
     uint64_t now_ms;
     struct http_connection *kept; /* deferred, or a stream */
-    unsigned kept_count, closed, drained;
-    char seen[8192]; /* what the handler was given */
+    unsigned kept_count, closed, overtaken, drained;
+    bool answers_overtaken; /* a held request with "older" */
+    char seen[8192];        /* what the handler was given */
 };
 
 extern struct http_rig http_rig;
@@ -30,6 +32,7 @@ extern char http_rig_answer[512 * 1024]; /* what the last http_rig_receive() got
 
 /* For cmocka_unit_test_setup_teardown(). */
 int http_rig_begin(void **state);
+int http_rig_begin_poor(void **state); /* with HTTP_RIG_FEW_BUFFERS */
 int http_rig_end(void **state);
 
 void http_rig_turn(void); /* of the loop */

@@ -394,7 +394,107 @@ static void stops_in_order(void **state) {
     hal_stream_close(&busy);
 }
 
+static void a_newer_request_overtakes_a_held_one(void **state) {
+    (void)state;
+    struct hal_stream client = http_rig_dial();
+    http_rig.answers_overtaken = true;
+    http_rig_send(&client, GET("/held"));
+    http_rig_expect_nothing(&client);
+    assert_int_equal(http_rig.overtaken, 0);
+    http_rig_send(&client, "GET /ne");
+    http_rig_receive(&client, "older");
+    assert_int_equal(http_rig.overtaken, 1);
+    http_rig_send(&client, "xt HTTP/1.1\r\nHost: a\r\n\r\n");
+    http_rig_receive(&client, "/next");
+    http_rig_send(&client, GET("/held") GET("/both"));
+    http_rig_receive(&client, "/both");
+    assert_non_null(strstr(http_rig_answer, "older"));
+    assert_int_equal(http_rig.overtaken, 2);
+    hal_stream_close(&client);
+}
+
+static void an_overtaken_request_may_be_answered_later(void **state) {
+    (void)state;
+    struct hal_stream client = http_rig_dial();
+    http_rig_send(&client, GET("/held"));
+    http_rig_send(&client, GET("/a"));
+    http_rig_send(&client, GET("/b"));
+    http_rig_expect_nothing(&client);
+    assert_int_equal(http_rig.overtaken, 1);
+    assert_true(http_reclaim(http_rig.kept));
+    http_respond(http_rig.kept, 200, "text/plain", bytes_of("late"), NULL);
+    http_rig_receive(&client, "/b");
+    assert_non_null(strstr(http_rig_answer, "late"));
+    hal_stream_close(&client);
+}
+
+static void a_held_client_that_ends_is_lost_at_once(void **state) {
+    (void)state;
+    struct hal_stream client = http_rig_dial();
+    http_rig_send(&client, GET("/held"));
+    http_rig_turns(2);
+    shutdown(client.handle, SHUT_WR);
+    http_rig_turns(3);
+    assert_int_equal(http_rig.closed, 1);
+    assert_int_equal(http_rig.server.counters.open, 0);
+    hal_stream_close(&client);
+}
+
+static void held_and_idle_connections_need_no_buffer(void **state) {
+    (void)state;
+    struct hal_stream held[HTTP_RIG_CONNECTIONS - 1];
+    struct http_connection *kept[HTTP_RIG_CONNECTIONS - 1];
+    for (int i = 0; i < HTTP_RIG_CONNECTIONS - 1; i++) {
+        held[i] = http_rig_dial();
+        http_rig_send(&held[i], GET("/held"));
+        http_rig_turns(2);
+        kept[i] = http_rig.kept;
+    }
+    assert_int_equal(http_rig.kept_count, HTTP_RIG_CONNECTIONS - 1);
+    assert_int_equal(http_rig.server.buffers_lent, 0);
+    assert_int_equal(http_rig.server.buffers_touched, 1);
+    struct hal_stream client = http_rig_dial();
+    http_rig_send(&client, GET("/one"));
+    http_rig_receive(&client, "/one");
+    for (int i = 0; i < HTTP_RIG_CONNECTIONS - 1; i++) {
+        assert_true(http_reclaim(kept[i]));
+        http_respond(kept[i], 200, "text/plain", bytes_of("word"), NULL);
+        http_rig_receive(&held[i], "word");
+        hal_stream_close(&held[i]);
+    }
+    hal_stream_close(&client);
+}
+
+static void who_finds_no_buffer_waits_for_one(void **state) {
+    (void)state;
+    struct hal_stream slow[HTTP_RIG_FEW_BUFFERS];
+    struct hal_stream held = http_rig_dial();
+    http_rig_send(&held, GET("/held"));
+    http_rig_turns(2);
+    for (int i = 0; i < HTTP_RIG_FEW_BUFFERS; i++) {
+        slow[i] = http_rig_dial();
+        http_rig_send(&slow[i], "GET /slo");
+        http_rig_turns(2);
+    }
+    assert_false(http_reclaim(http_rig.kept));
+    struct hal_stream client = http_rig_dial();
+    http_rig_send(&client, GET("/starved"));
+    http_rig_expect_nothing(&client);
+    assert_int_equal(http_rig.server.counters.starved, 1);
+    http_rig_send(&slow[0], "w HTTP/1.1\r\nHost: a\r\n\r\n");
+    http_rig_receive(&slow[0], "/slow");
+    http_rig_receive(&client, "/starved");
+    http_rig.now_ms += 5001; /* slow heads are refused, and give back what they held */
+    http_rig_receive(&slow[1], "408");
+    hal_stream_close(&slow[0]);
+    hal_stream_close(&slow[1]);
+    hal_stream_close(&client);
+    hal_stream_close(&held);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, http_rig_begin, http_rig_end)
+
+#define POOR(name) cmocka_unit_test_setup_teardown(name, http_rig_begin_poor, http_rig_end)
 
 int host_http_server_tests(void) {
     const struct CMUnitTest tests[] = {
@@ -415,6 +515,11 @@ int host_http_server_tests(void) {
         TEST(a_full_table_closes_the_oldest_idle_connection),
         TEST(a_busy_table_answers_503),
         TEST(stops_in_order),
+        TEST(a_newer_request_overtakes_a_held_one),
+        TEST(an_overtaken_request_may_be_answered_later),
+        TEST(a_held_client_that_ends_is_lost_at_once),
+        POOR(held_and_idle_connections_need_no_buffer),
+        POOR(who_finds_no_buffer_waits_for_one),
     };
     return cmocka_run_group_tests_name("host/http_server", tests, NULL, NULL);
 }

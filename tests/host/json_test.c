@@ -1,5 +1,6 @@
 #include "host/shared/json.h"
 #include "host/shared/json_write.h"
+#include "host/shared/process_member.h"
 #include "tests/test.h"
 
 #include <setjmp.h>
@@ -326,6 +327,36 @@ static void writes_times_as_rfc_3339(void **state) {
     }
 }
 
+/* A record may come from another machine: what it holds as JSON cannot break out of its member. */
+static void what_a_record_holds_as_json_is_looked_at_again(void **state) {
+    (void)state;
+    static const struct {
+        const char *held;
+        const char *written;
+    } rows[] = {
+        {"{\"a\":1}", "{\"m\":{\"a\":1}}"},
+        {"[]", "{\"m\":[]}"},
+        {"", "{\"m\":null}"},
+        {"{\"a\"z1}", "{\"m\":null}"},
+        {"{}},{\"admin\":true", "{\"m\":null}"},
+        {"{} ", "{\"m\":{} }"},
+    };
+    for (size_t i = 0; i < array_count(rows); i++) {
+        char text[64];
+        struct json_writer writer;
+        struct bytes written;
+        json_write_init(&writer, text, sizeof text);
+        json_write_begin_object(&writer, NULL);
+        process_member_json(&writer, "m",
+                            (struct bytes){(const uint8_t *)rows[i].held, strlen(rows[i].held)},
+                            "null");
+        json_write_end_object(&writer);
+        assert_int_equal(json_write_finish(&writer, &written), STATUS_OK);
+        assert_int_equal(written.size, strlen(rows[i].written));
+        assert_memory_equal(written.data, rows[i].written, written.size);
+    }
+}
+
 int host_json_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_what_rfc_8259_allows),
@@ -341,6 +372,7 @@ int host_json_tests(void) {
         cmocka_unit_test(writes_compact_json),
         cmocka_unit_test(never_writes_past_its_buffer),
         cmocka_unit_test(writes_times_as_rfc_3339),
+        cmocka_unit_test(what_a_record_holds_as_json_is_looked_at_again),
     };
     return cmocka_run_group_tests_name("host/json", tests, NULL, NULL);
 }

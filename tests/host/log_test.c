@@ -1,3 +1,4 @@
+#include "host/shared/json.h"
 #include "host/shared/log.h"
 #include "tests/test.h"
 
@@ -12,17 +13,25 @@
 
 static int pipe_ends[2];
 static int real_stderr;
-static char output[4096];
+static char output[65536];
+static uint64_t test_ms;
+
+static uint64_t test_now(void) {
+    return test_ms;
+}
 
 static int capture(void **state) {
     (void)state;
-    log_start(LOG_INFO);
+    log_start(LOG_INFO, LOG_TEXT);
+    log_set_clock(test_now);
+    test_ms = 1000;
     real_stderr = dup(STDERR_FILENO);
     return pipe(pipe_ends) == 0 && dup2(pipe_ends[1], STDERR_FILENO) >= 0 ? 0 : -1;
 }
 
 static int release(void **state) {
     (void)state;
+    log_set_clock(NULL);
     dup2(real_stderr, STDERR_FILENO);
     close(real_stderr);
     close(pipe_ends[0]);
@@ -92,11 +101,11 @@ static void keeps_quiet_above_its_level(void **state) {
     log_debug("hidden");
     assert_string_equal(logged(), "");
     assert_true(log_parse_level("debug", &level));
-    log_start(level);
+    log_start(level, LOG_TEXT);
     log_debug("shown");
     assert_string_equal(logged(), "level=debug event=shown\n");
     assert_true(log_parse_level("error", &level));
-    log_start(level);
+    log_start(level, LOG_TEXT);
     log_warn("hidden");
     assert_string_equal(logged(), "");
     assert_false(log_is_on(LOG_WARN));
@@ -117,6 +126,7 @@ static void cuts_a_long_line_and_says_so(void **state) {
     static const char fills[] = {'a', ' ', '\x01', '\\'};
     for (size_t fill = 0; fill < sizeof(fills); fill++) {
         for (size_t size = LOG_LINE_BYTES / 5; size < sizeof(text); size++) {
+            test_ms += 1000;
             memset(text, fills[fill], size);
             text[size] = '\0';
             log_info("long v=%s and_a_long_key_that_does_not_fit_either=%s w=%d", text, "x", 12345);
@@ -132,6 +142,138 @@ static void cuts_a_long_line_and_says_so(void **state) {
     }
 }
 
+static void writes_json_on_request(void **state) {
+    (void)state;
+    log_start(LOG_INFO, LOG_JSON);
+    log_info("seen text=%s odd=%s n=%d u=%llu x=%x big=%llu none=%s", "two words", "\"\\\n\x01\xc3",
+             -3, 9007199254740992ULL, 255U, 9007199254740993ULL, "");
+    (void)logged();
+    const char *level = strstr(output, ",\"level\"");
+    assert_memory_equal(output, "{\"time\":\"20", 11);
+    assert_non_null(level);
+    assert_string_equal(level, ",\"level\":\"info\",\"event\":\"seen\",\"text\":\"two words\","
+                               "\"odd\":\"\\\"\\\\\\n\\u0001\\u00c3\",\"n\":-3,"
+                               "\"u\":9007199254740992,\"x\":\"ff\","
+                               "\"big\":\"9007199254740993\",\"none\":\"\"}\n");
+}
+
+static void keeps_a_cut_line_json(void **state) {
+    (void)state;
+    static jsmntok_t tokens[64];
+    struct json json;
+    struct json_error error;
+    char text[2 * LOG_LINE_BYTES];
+    static const char fills[] = {'a', '\x01', '"'};
+    log_start(LOG_INFO, LOG_JSON);
+    for (size_t fill = 0; fill < sizeof(fills); fill++) {
+        for (size_t size = LOG_LINE_BYTES / 8; size < sizeof(text); size++) {
+            test_ms += 1000;
+            memset(text, fills[fill], size);
+            text[size] = '\0';
+            log_info("long v=%s w=%d z=%s", text, 12345, "end");
+            (void)logged();
+            size_t length = strlen(output);
+            assert_true(length <= LOG_LINE_BYTES);
+            const struct bytes line = {(const uint8_t *)output, length - 1};
+            unsigned cut = 0;
+            assert_int_equal(json_parse(&json, line, tokens, 64, &error), STATUS_OK);
+            bool is_whole = strstr(output, "\"z\":\"end\"}") != NULL;
+            assert_true((json_member(&json, 0, "cut", &cut) == STATUS_OK) != is_whole);
+        }
+    }
+}
+
+static void a_storm_is_bounded_and_counted(void **state) {
+    (void)state;
+    for (int i = 0; i < 100000; i++) {
+        log_warn("lost slot=%d", i);
+        test_ms += i % 100 == 0; /* one second in all */
+    }
+    assert_int_equal(count_of(logged(), '\n') + (output[0] != '\0' ? 0 : 1), LOG_BURST + 1);
+    assert_null(strstr(output, "\nlog_suppressed"));
+    test_ms += 1000;
+    log_warn("lost slot=%d", 7);
+    const char *line = logged();
+    assert_memory_equal(line, "level=warn event=lost suppressed=", 33);
+    assert_true(log_suppressed_count() > 99000);
+}
+
+static void what_does_not_come_again_is_told_by_the_next_other_line(void **state) {
+    (void)state;
+    for (int i = 0; i < LOG_BURST + 5; i++) {
+        log_warn("lost");
+    }
+    (void)logged();
+    log_info("other");
+    assert_string_equal(logged(), "level=info event=other\n"); /* it may come again at once */
+    test_ms += 20000;
+    log_info("other");
+    (void)logged();
+    assert_non_null(strstr(output, "level=warn event=log_suppressed kind=lost lines=5\n"));
+    log_end();
+    assert_string_equal(logged(), "");
+}
+
+static void the_end_tells_what_was_left_out(void **state) {
+    (void)state;
+    for (int i = 0; i < LOG_BURST + 2; i++) {
+        log_warn("lost");
+    }
+    (void)logged();
+    log_end();
+    assert_string_equal(logged(), "level=warn event=log_suppressed kind=lost lines=2\n");
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+#pragma GCC diagnostic ignored "-Wformat-security"
+static void all_kinds_together_are_bounded(void **state) {
+    (void)state;
+    static char formats[2 * LOG_EVENTS][16];
+    size_t lines = 0;
+    for (int i = 0; i < 2 * LOG_EVENTS; i++) {
+        snprintf(formats[i], sizeof formats[i], "event%d", i);
+        for (int n = 0; n < 20; n++) {
+            log_write(LOG_WARN, formats[i]);
+        }
+        (void)logged();
+        lines += count_of(output, '\n');
+    }
+    assert_int_equal(lines, LOG_ALL * LOG_BURST);
+    assert_int_equal(log_suppressed_count(), 2 * LOG_EVENTS * 20 - LOG_ALL * LOG_BURST);
+}
+
+#pragma GCC diagnostic pop
+
+static void a_format_that_is_not_pairs_is_cut_there(void **state) {
+    (void)state;
+    log_error("bad a=%d reason=not a pair b=%d", 1, 2);
+    assert_string_equal(logged(), "level=error event=bad a=1 cut=true\n");
+}
+
+static void hides_what_looks_like_a_secret(void **state) {
+    (void)state;
+    log_error("a r=%s", "host=db password=hunter2 port=1");
+    assert_string_equal(logged(), "level=error event=a r=\"host=db password=*** port=1\"\n");
+    log_error("a r=%s", "postgres://user:hunter2@db/x");
+    assert_string_equal(logged(), "level=error event=a r=postgres://user:***@db/x\n");
+    log_error("a r=%s", "sent Authorization: Bearer hunter2, refused");
+    assert_string_equal(logged(),
+                        "level=error event=a r=\"sent Authorization: Bearer ***, refused\"\n");
+}
+
+static void the_reason_of_an_end_is_a_line(void **state) {
+    (void)state;
+    log_fatal("hubd", "x.ini:1: wrong");
+    assert_string_equal(logged(), "x.ini:1: wrong\n");
+    assert_string_equal(output, "hubd: x.ini:1: wrong\n");
+    log_start(LOG_INFO, LOG_JSON);
+    log_fatal("hubd", "x.ini:1: wrong");
+    (void)logged();
+    assert_non_null(strstr(output, "\"event\":\"fatal\""));
+    assert_non_null(strstr(output, "\"program\":\"hubd\",\"reason\":\"x.ini:1: wrong\"}\n"));
+}
+
 int host_log_tests(void) {
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, capture, release)
     const struct CMUnitTest tests[] = {
@@ -141,6 +283,15 @@ int host_log_tests(void) {
         LOG_TEST(prints_numbers_of_every_size),
         LOG_TEST(keeps_quiet_above_its_level),
         LOG_TEST(cuts_a_long_line_and_says_so),
+        LOG_TEST(writes_json_on_request),
+        LOG_TEST(keeps_a_cut_line_json),
+        LOG_TEST(a_storm_is_bounded_and_counted),
+        LOG_TEST(what_does_not_come_again_is_told_by_the_next_other_line),
+        LOG_TEST(the_end_tells_what_was_left_out),
+        LOG_TEST(all_kinds_together_are_bounded),
+        LOG_TEST(a_format_that_is_not_pairs_is_cut_there),
+        LOG_TEST(hides_what_looks_like_a_secret),
+        LOG_TEST(the_reason_of_an_end_is_a_line),
     };
     return cmocka_run_group_tests_name("host/log", tests, NULL, NULL);
 }

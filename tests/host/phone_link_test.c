@@ -1,5 +1,5 @@
 /* hubd's link to a phone, against an emulated phone in the same process and loop. */
-#include "host/hubd/phone_link.h"
+#include "host/hubd/phones/phone_link.h"
 
 #include "hal/linux/tcp.h"
 #include "host/phonesim/link_tcp.h"

@@ -1,7 +1,4 @@
-#include "host/shared/phone_row.h"
-#include "host/shared/process_event.h"
 #include "host/shared/process_json.h"
-#include "host/shared/process_row.h"
 #include "tests/test.h"
 
 #include <setjmp.h>
@@ -137,8 +134,9 @@ static void writes_a_process_that_was_accepted(void **state) {
         "\"started_at\":null,\"first_device_at\":null,"
         "\"updated_at\":\"2023-11-14T22:13:20.009Z\"},"
         "\"linked_ids\":{\"queue_item_ids\":[],\"completed_queue_item_ids\":[]},"
-        "\"partial_progress\":{},\"items\":[],\"result\":{},\"summary\":null,\"errors\":[],"
-        "\"errors_dropped\":0,\"error\":null,\"error_message\":null}");
+        "\"partial_progress\":{},\"items\":[],\"result\":{},\"summary\":null,"
+        "\"error\":null,\"error_message\":null,\"errors\":[],\"errors_dropped\":0,"
+        "\"truncated\":false}");
 }
 
 static void writes_a_process_that_retried_and_completed(void **state) {
@@ -175,11 +173,12 @@ static void writes_a_process_that_retried_and_completed(void **state) {
         "\"job_status\":\"completed\",\"phone_id\":\"SIM001\",\"worker\":null,\"attempt\":2,"
         "\"attempts_counted\":1,\"lease_token\":\"1099511627779\",\"generation\":1,"
         "\"superseded\":false}],\"result\":{\"health\":\"good\"},\"summary\":{\"health\":\"good\"},"
+        "\"error\":null,\"error_message\":null,"
         "\"errors\":[{\"category\":\"exit_code\",\"code\":\"exit_255\","
         "\"message\":\"it said \\\"no\\\"\",\"item_id\":\"rack-3-1-17.1\","
         "\"attempt\":1,\"action\":\"battery\",\"exit_code\":-1,\"phone\":\"SIM001\","
         "\"at\":\"2023-11-14T22:13:20.100Z\",\"output_tail\":\"tail\"}],"
-        "\"errors_dropped\":0,\"error\":null,\"error_message\":null}");
+        "\"errors_dropped\":0,\"truncated\":false}");
 }
 
 static void shows_the_newest_failure_as_the_error(void **state) {
@@ -193,10 +192,12 @@ static void shows_the_newest_failure_as_the_error(void **state) {
     assert_has(json, "\"status\":\"retrying\"");
     assert_has(json, "\"status_detail\":\"waiting to try again\"");
     assert_has(json,
-               "\"errors_dropped\":7,\"error\":{\"category\":\"none\",\"code\":\"last\","
+               "\"error\":{\"category\":\"none\",\"code\":\"last\","
                "\"message\":null,\"item_id\":\"rack-3-1-17.1\",\"attempt\":9,"
                "\"action\":null,\"exit_code\":null,\"phone\":null,"
-               "\"at\":\"2023-11-14T22:13:20.300Z\",\"output_tail\":null},\"error_message\":null}");
+               "\"at\":\"2023-11-14T22:13:20.300Z\",\"output_tail\":null},\"error_message\":null,"
+               "\"errors\":[");
+    assert_has(json, "\"errors_dropped\":7,");
     assert_null(strstr(json, "power"));
 }
 
@@ -312,6 +313,7 @@ static void says_when_the_json_does_not_fit(void **state) {
     add_attempt(1, 1, RECORD_FAILURE)->image.result = bytes_of("{\"a\":1}");
     size_t whole = strlen(write_process());
     static char text[16384];
+    unsigned cut_count = 0;
     for (size_t capacity = 0; capacity < whole; capacity++) {
         struct json_writer writer;
         struct bytes json;
@@ -319,224 +321,75 @@ static void says_when_the_json_does_not_fit(void **state) {
         json_write_begin_object(&writer, NULL);
         process_json_members(&writer, &farm.view);
         json_write_end_object(&writer);
-        assert_int_equal(json_write_finish(&writer, &json), STATUS_TOO_LARGE);
-    }
-}
-
-/* ---- events ---- */
-
-static const char *write_event(const struct record_header *header,
-                               void (*put_image)(struct cbor_writer *)) {
-    static char text[4096];
-    uint8_t record[1024];
-    struct cbor_writer cbor;
-    struct json_writer writer;
-    struct bytes json;
-    cbor_writer_init(&cbor, record, sizeof record);
-    record_put_header(&cbor, header);
-    put_image(&cbor);
-    json_write_init(&writer, text, sizeof text - 1);
-    for (size_t size = 0; size < cbor.size; size++) {
-        assert_int_equal(process_event_write(&writer, NULL, &farm.view.id,
-                                             (struct bytes){record, size}, &farm.view.clock),
-                         STATUS_MALFORMED);
-    }
-    assert_int_equal(writer.size, 0);
-    assert_int_equal(process_event_write(&writer, NULL, &farm.view.id,
-                                         (struct bytes){record, cbor.size}, &farm.view.clock),
-                     STATUS_OK);
-    assert_int_equal(json_write_finish(&writer, &json), STATUS_OK);
-    text[json.size] = '\0';
-    return text;
-}
-
-static void put_running_item(struct cbor_writer *writer) {
-    struct record_item image = {.state = RECORD_RUNNING, .attempt = 2, .token = 7, .wait_ms = 60};
-    record_put_item(writer, &image);
-}
-
-static void put_failed_attempt(struct cbor_writer *writer) {
-    struct record_attempt image = {
-        .outcome = RECORD_FAILURE,
-        .category = RECORD_CATEGORY_ADB,
-        .actions_done = 1,
-        .progress_percent = 40,
-        .phone_id = bytes_of("SIM001"),
-        .code = bytes_of("closed"),
-        .message = bytes_of("the phone hung up"),
-        .action = bytes_of("storage"),
-    };
-    record_put_attempt(writer, &image);
-}
-
-static void put_finished_process(struct cbor_writer *writer) {
-    struct record_process image = {.generation = 1, .flags = RECORD_PLANNED, .item_count = 1};
-    record_put_process(writer, &image);
-}
-
-static void writes_events(void **state) {
-    (void)state;
-    struct record_header header = {
-        .kind = RECORD_ITEM,
-        .event = RECORD_STARTED_EVENT,
-        .path_count = 2,
-        .path = {17, 1},
-        .revision = 5,
-        .status = PROCESS_EXECUTING,
-        .time = at(30),
-    };
-    assert_string_equal(
-        write_event(&header, put_running_item),
-        "{\"id\":5,\"process_id\":\"rack-3-1-17\",\"type\":\"started\",\"status\":\"executing\","
-        "\"progress_percent\":null,\"step\":null,\"message\":\"item 1: started\","
-        "\"payload\":{\"item_id\":\"rack-3-1-17.1\",\"state\":\"running\","
-        "\"job_status\":\"running\",\"attempt\":2,\"attempts_counted\":0,\"lease_token\":\"7\","
-        "\"wait_ms\":60,\"category\":null},\"created_at\":\"2023-11-14T22:13:20.030Z\"}");
-    header.kind = RECORD_ATTEMPT;
-    header.event = RECORD_ATTEMPT_ENDED_EVENT;
-    header.path_count = 3;
-    header.path[2] = 2;
-    assert_string_equal(
-        write_event(&header, put_failed_attempt),
-        "{\"id\":5,\"process_id\":\"rack-3-1-17\",\"type\":\"attempt_ended\","
-        "\"status\":\"executing\",\"progress_percent\":40,\"step\":\"storage\","
-        "\"message\":\"the phone hung up\",\"payload\":{\"item_id\":\"rack-3-1-17.1\","
-        "\"attempt\":2,\"outcome\":\"failure\",\"actions_done\":1,\"phone\":\"SIM001\","
-        "\"category\":\"adb\",\"code\":\"closed\",\"exit_code\":null,\"output_tail\":null,"
-        "\"result\":null},\"created_at\":\"2023-11-14T22:13:20.030Z\"}");
-    header.kind = RECORD_PROCESS;
-    header.event = RECORD_FINISHED_EVENT;
-    header.path_count = 1;
-    header.status = PROCESS_DONE;
-    assert_string_equal(
-        write_event(&header, put_finished_process),
-        "{\"id\":5,\"process_id\":\"rack-3-1-17\",\"type\":\"finished\","
-        "\"status\":\"completed\",\"progress_percent\":100,\"step\":null,"
-        "\"message\":\"finished\",\"payload\":{\"generation\":1,\"items\":1,\"planned\":true,"
-        "\"cancel_requested\":false,\"held\":false},"
-        "\"created_at\":\"2023-11-14T22:13:20.030Z\"}");
-}
-
-static void refuses_records_that_are_no_process_events(void **state) {
-    (void)state;
-    uint8_t record[256];
-    struct cbor_writer cbor;
-    struct record_header header = {
-        .kind = RECORD_PHONE, .path_count = 1, .revision = 1, .time = at(1)};
-    struct record_phone image = {.id = bytes_of("SIM001")};
-    cbor_writer_init(&cbor, record, sizeof record);
-    record_put_header(&cbor, &header);
-    record_put_phone(&cbor, &image);
-    struct bytes bytes = {record, cbor.size};
-    assert_int_equal(process_event_read(bytes, &header), STATUS_MALFORMED);
-}
-
-/* ---- rows ---- */
-
-static void writes_a_row_of_the_list(void **state) {
-    (void)state;
-    char text[1024];
-    struct json_writer writer;
-    struct process_row row = {
-        .id = farm.view.id,
-        .process_type = bytes_of("maintenance"),
-        .status = PROCESS_PLANNED,
-        .is_in_review = true,
-        .phone = bytes_of("SIM001"),
-        .attempts = 1,
-        .created_ms = 1700000000000,
-    };
-    json_write_init(&writer, text, sizeof text);
-    json_write_begin_object(&writer, NULL);
-    process_row_members(&writer, &row);
-    json_write_end_object(&writer);
-    text[writer.size] = '\0';
-    assert_string_equal(
-        text, "{\"process_id\":\"rack-3-1-17\",\"process_type\":\"maintenance\","
-              "\"request_id\":null,\"status\":\"queued\",\"internal_status\":\"PLANNED\","
-              "\"state\":\"waiting_review\",\"job_status\":\"queued\",\"phone_id\":\"SIM001\","
-              "\"attempts\":1,\"created_at\":\"2023-11-14T22:13:20.000Z\",\"updated_at\":null,"
-              "\"finished_at\":null}");
-}
-
-static void writes_a_phone_and_who_leases_it(void **state) {
-    (void)state;
-    char text[1024];
-    struct json_writer writer;
-    struct phone_row row = {
-        .image = {.state = RECORD_PHONE_READY, .id = bytes_of("SIM001"), .slot = bytes_of("1-4")},
-        .hub_id = bytes_of("rack-3"),
-        .is_leased = true,
-        .lease = farm.view.id,
-    };
-    row.lease.item = 2;
-    json_write_init(&writer, text, sizeof text);
-    json_write_begin_object(&writer, NULL);
-    phone_row_members(&writer, &row);
-    json_write_end_object(&writer);
-    text[writer.size] = '\0';
-    assert_string_equal(text, "{\"phone_id\":\"SIM001\",\"state\":\"leased\",\"slot\":\"1-4\","
-                              "\"model\":null,\"reason\":null,\"hub_id\":\"rack-3\","
-                              "\"process_id\":\"rack-3-1-17\",\"item_id\":\"rack-3-1-17.2\","
-                              "\"updated_at\":null}");
-}
-
-/* ---- names ---- */
-
-static void reads_the_names_it_writes(void **state) {
-    (void)state;
-    char text[PROCESS_ID_SIZE];
-    struct process_id id = process_id_make(bytes_of("a-b.c-1"), UINT32_MAX, UINT64_MAX);
-    struct process_id read;
-    process_id_format(&id, text);
-    assert_string_equal(text, "a-b.c-1-4294967295-18446744073709551615");
-    assert_int_equal(process_id_parse((struct bytes){(uint8_t *)text, strlen(text)}, &read),
-                     STATUS_OK);
-    assert_string_equal(read.hub_id, "a-b.c-1");
-    assert_int_equal(read.epoch, UINT32_MAX);
-    assert_true(read.number == UINT64_MAX);
-    assert_int_equal(read.item, 0);
-    id.item = 7;
-    process_id_format(&id, text);
-    assert_int_equal(process_id_parse_item((struct bytes){(uint8_t *)text, strlen(text)}, &read),
-                     STATUS_OK);
-    assert_int_equal(read.item, 7);
-    assert_int_equal(process_id_parse((struct bytes){(uint8_t *)text, strlen(text)}, &read),
-                     STATUS_MALFORMED);
-}
-
-static void refuses_what_is_no_name(void **state) {
-    (void)state;
-    static const char *const wrong[] = {
-        "",
-        "-1-1",
-        "a",
-        "a-1",
-        "a-1-",
-        "a-01-1",
-        "a-1-01",
-        "a-0-1",
-        "a-1-0",
-        "a-1--1",
-        "a 1 1",
-        "a-1-1 ",
-        "1-1",
-        "a-1-1.1",
-        "a-4294967296-1",
-        "a-1-18446744073709551616",
-        "0123456789012345678901234567890123456789012345678901234567890123x-1-1",
-    };
-    struct process_id id;
-    for (size_t i = 0; i < array_count(wrong); i++) {
-        struct bytes text = {(const uint8_t *)wrong[i], strlen(wrong[i])};
-        if (process_id_parse(text, &id) != STATUS_MALFORMED) {
-            fail_msg("accepted: %s", wrong[i]);
+        if (json_write_finish(&writer, &json) == STATUS_OK) {
+            text[json.size] = '\0';
+            assert_has(text, "\"truncated\":true}");
+            cut_count += 1;
         }
     }
-    assert_int_equal(process_id_parse((struct bytes){(const uint8_t *)"a\0b-1-1", 7}, &id),
-                     STATUS_MALFORMED);
-    assert_int_equal(process_id_parse_item(bytes_of("a-1-1"), &id), STATUS_MALFORMED);
-    assert_int_equal(process_id_parse_item(bytes_of("a-1-1.0"), &id), STATUS_MALFORMED);
+    assert_true(cut_count > 0);
+}
+
+/* Every item has given and failed with a text of this size. */
+static const char *write_large(size_t output_bytes) {
+    static uint8_t output[8192];
+    memset(output, 'x', sizeof output);
+    begin(NULL);
+    for (uint32_t i = 0; i < 3; i++) {
+        add_item(RECORD_FAILED, false);
+        struct record_attempt *end = &add_attempt(i + 1, 1, RECORD_FAILURE)->image;
+        end->worker = bytes_of("w");
+        end->message = bytes_of("no");
+        end->output = (struct bytes){output, output_bytes};
+        farm.items[i].image.attempts_counted = 1;
+    }
+    return write_process();
+}
+
+static unsigned count_of(const char *text, const char *part) {
+    unsigned count = 0;
+    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part)) {
+        count += 1;
+    }
+    return count;
+}
+
+static void leaves_out_outputs_before_anything_else(void **state) {
+    (void)state;
+    const char *json = write_large(10);
+    assert_has(json, "\"truncated\":false}");
+    assert_int_equal(count_of(json, "\"xxxxxxxxxx\""), 3 + 3 + 1);
+    json = write_large(3000);
+    assert_has(json, "\"truncated\":true}");
+    assert_has(json, "\"errors_dropped\":0,");
+    assert_int_equal(count_of(json, "\"exitCode\":null"), 3);
+    assert_int_equal(count_of(json, "\"category\""), 3 + 1);
+    assert_true(count_of(json, "xxx\"") < 3 + 3 + 1);
+    assert_true(count_of(json, "xxx\"") > 3);
+    json = write_large(8192);
+    assert_int_equal(count_of(json, "\"exitCode\":null"), 3);
+    assert_int_equal(count_of(json, "\"category\""), 3 + 1);
+}
+
+static void leaves_out_superseded_items_first(void **state) {
+    (void)state;
+    add_item(RECORD_FAILED, true);
+    add_item(RECORD_COMPLETED, false);
+    static char text[4096];
+    struct json_writer writer;
+    struct bytes json;
+    for (size_t capacity = 2048; capacity <= sizeof text - 1; capacity += 2047) {
+        json_write_init(&writer, text, capacity);
+        json_write_begin_object(&writer, NULL);
+        process_json_members(&writer, &farm.view);
+        json_write_end_object(&writer);
+        assert_int_equal(json_write_finish(&writer, &json), STATUS_OK);
+        text[json.size] = '\0';
+        bool is_small = capacity == 2048;
+        assert_has(text, is_small ? "\"truncated\":true}" : "\"truncated\":false}");
+        assert_int_equal(count_of(text, "\"rack-3-1-17.1\""), is_small ? 0 : 2);
+        assert_int_equal(count_of(text, "\"rack-3-1-17.2\""), 3);
+    }
 }
 
 int host_process_json_tests(void) {
@@ -551,12 +404,8 @@ int host_process_json_tests(void) {
         cmocka_unit_test_setup(keeps_what_the_caller_gave, begin),
         cmocka_unit_test_setup(tells_what_a_process_waits_for, begin),
         cmocka_unit_test_setup(says_when_the_json_does_not_fit, begin),
-        cmocka_unit_test_setup(writes_events, begin),
-        cmocka_unit_test_setup(refuses_records_that_are_no_process_events, begin),
-        cmocka_unit_test_setup(writes_a_row_of_the_list, begin),
-        cmocka_unit_test_setup(writes_a_phone_and_who_leases_it, begin),
-        cmocka_unit_test(reads_the_names_it_writes),
-        cmocka_unit_test(refuses_what_is_no_name),
+        cmocka_unit_test_setup(leaves_out_outputs_before_anything_else, begin),
+        cmocka_unit_test_setup(leaves_out_superseded_items_first, begin),
     };
     return cmocka_run_group_tests_name("host/process_json", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* The sync link's table against its text, walked both ways. */
-#include "host/hubd/uplink.h"
+#include "host/hubd/sync/uplink.h"
 #include "tests/test.h"
 
 #include <setjmp.h>

@@ -1,7 +1,8 @@
 /* ADB's messages through transfers: what is asked for, what is sent, and every way it breaks. */
-#include "host/hubd/usb_pipe.h"
+#include "host/hubd/phones/usb_pipe.h"
 
 #include "protocol/adb.h"
+#include "tests/host/usb_rig.h"
 #include "tests/test.h"
 
 #include <poll.h>
@@ -11,16 +12,7 @@
 
 #include <cmocka.h>
 
-enum { DEVICE = 7, PACKET = 512, MANY = 64 };
-
-/* A bus that takes transfers and lets the test complete them. */
-static struct {
-    struct hal_usb usb;
-    struct hal_usb_transfer *in[MANY], *out[MANY]; /* in flight, oldest first */
-    unsigned in_count, out_count;
-    unsigned room; /* transfers that are still taken */
-    enum status refusal;
-} bus;
+enum { DEVICE = 7, PACKET = 512, MANY = USB_RIG_MANY };
 
 static struct usb_pipe pipe_of_phone;
 static struct hal_stream *const stream = &pipe_of_phone.stream;
@@ -30,40 +22,7 @@ static const struct usb_interface interface = {
 };
 static uint8_t bytes[ADB_HEADER_SIZE + 200000];
 
-static enum status submit(struct hal_usb *usb, struct hal_usb_transfer *transfer) {
-    (void)usb;
-    if (bus.refusal != STATUS_OK) {
-        return bus.refusal;
-    }
-    if (bus.room == 0) {
-        return STATUS_FULL;
-    }
-    bus.room -= 1;
-    transfer->is_in_flight = true;
-    if ((transfer->endpoint & 0x80) != 0) {
-        bus.in[bus.in_count++] = transfer;
-    } else {
-        bus.out[bus.out_count++] = transfer;
-    }
-    return STATUS_OK;
-}
-
-static void cancel(struct hal_usb *usb, struct hal_usb_transfer *transfer) {
-    (void)usb;
-    transfer->status = STATUS_CLOSED;
-}
-
-static struct hal_usb_transfer *take(struct hal_usb_transfer **list, unsigned *count) {
-    assert_true(*count > 0);
-    struct hal_usb_transfer *first = list[0];
-    *count -= 1;
-    memmove((void *)list, (void *)(list + 1), *count * sizeof *list);
-    bus.room += 1;
-    return first;
-}
-
 static void finish(struct hal_usb_transfer *transfer, enum status status, uint32_t moved) {
-    transfer->is_in_flight = false;
     transfer->status = status;
     transfer->moved = moved;
     usb_pipe_done(&pipe_of_phone, transfer);
@@ -71,7 +30,7 @@ static void finish(struct hal_usb_transfer *transfer, enum status status, uint32
 
 /* The phone sends this as one transfer. */
 static void phone_sends(const void *data, uint32_t size) {
-    struct hal_usb_transfer *transfer = take(bus.in, &bus.in_count);
+    struct hal_usb_transfer *transfer = usb_rig_take(usb_rig.in, &usb_rig.in_count);
     assert_true(size <= transfer->size);
     memcpy(transfer->data, data, size);
     finish(transfer, STATUS_OK, size);
@@ -92,12 +51,10 @@ static bool is_signalled(void) {
 }
 
 static int set_up(void **state) {
-    static const struct hal_usb_ops ops = {.submit = submit, .cancel = cancel};
     (void)state;
-    memset(&bus, 0, sizeof bus);
-    bus.usb.ops = &ops;
-    bus.room = MANY;
-    assert_int_equal(usb_pipe_open(&pipe_of_phone, &bus.usb, DEVICE, &interface), STATUS_OK);
+    usb_rig_begin();
+    usb_rig.room = MANY;
+    assert_int_equal(usb_pipe_open(&pipe_of_phone, &usb_rig.usb, DEVICE, &interface), STATUS_OK);
     return 0;
 }
 
@@ -122,8 +79,8 @@ static void a_header_and_its_payload_are_asked_for_to_the_byte(void **state) {
         uint8_t read[ADB_HEADER_SIZE];
         size_t size;
         message(rows[i].payload);
-        assert_int_equal(bus.in_count, 1);
-        assert_int_equal(bus.in[0]->size, PACKET);
+        assert_int_equal(usb_rig.in_count, 1);
+        assert_int_equal(usb_rig.in[0]->size, PACKET);
         phone_sends(bytes, ADB_HEADER_SIZE);
         assert_true(is_signalled());
         assert_int_equal(hal_stream_read(stream, read, sizeof read, &size), STATUS_OK);
@@ -131,7 +88,7 @@ static void a_header_and_its_payload_are_asked_for_to_the_byte(void **state) {
         uint32_t sent = 0;
         for (size_t k = 0; sent < rows[i].payload; k++) {
             uint32_t count = rows[i].payload - sent < 16384 ? rows[i].payload - sent : 16384;
-            assert_int_equal(bus.in[0]->size, rows[i].asked[k]);
+            assert_int_equal(usb_rig.in[0]->size, rows[i].asked[k]);
             phone_sends(bytes + ADB_HEADER_SIZE + sent, count);
             sent += count;
         }
@@ -153,7 +110,7 @@ static void a_long_payload_has_several_transfers_in_flight(void **state) {
     message(200000);
     phone_sends(bytes, ADB_HEADER_SIZE);
     assert_int_equal(hal_stream_read(stream, read, sizeof read, &size), STATUS_OK);
-    assert_int_equal(bus.in_count, USB_PIPE_IN);
+    assert_int_equal(usb_rig.in_count, USB_PIPE_IN);
 }
 
 static void an_empty_packet_in_a_headers_place_is_left_out(void **state) {
@@ -189,7 +146,7 @@ static void a_message_goes_out_as_header_payload_and_empty_packet(void **state) 
                 written += (uint32_t)size;
                 continue;
             }
-            struct hal_usb_transfer *transfer = take(bus.out, &bus.out_count);
+            struct hal_usb_transfer *transfer = usb_rig_take(usb_rig.out, &usb_rig.out_count);
             bool is_last = sent + transfer->size == payload + ADB_HEADER_SIZE;
             assert_true(sent > 0 || transfer->size == ADB_HEADER_SIZE);
             assert_true(is_last || sent == 0 || transfer->size == HAL_USB_CHUNK);
@@ -209,10 +166,10 @@ static void a_write_that_must_wait_is_told_when_it_may_go_on(void **state) {
     while (hal_stream_write(stream, bytes + written, 200000 - written, &size) == STATUS_OK) {
         written += (uint32_t)size;
     }
-    assert_int_equal(bus.out_count, USB_PIPE_OUT);
+    assert_int_equal(usb_rig.out_count, USB_PIPE_OUT);
     assert_int_equal(stream->wants, HAL_STREAM_READABLE);
     assert_false(is_signalled());
-    struct hal_usb_transfer *first = take(bus.out, &bus.out_count);
+    struct hal_usb_transfer *first = usb_rig_take(usb_rig.out, &usb_rig.out_count);
     finish(first, STATUS_OK, first->size);
     assert_true(is_signalled());
     assert_int_equal(hal_stream_write(stream, bytes + written, 100, &size), STATUS_OK);
@@ -222,7 +179,7 @@ static void without_memory_for_transfers_it_waits_and_keeps_the_order(void **sta
     (void)state;
     size_t size = 0;
     message(3 * HAL_USB_CHUNK);
-    bus.room = 2;
+    usb_rig.room = 2;
     uint32_t written = 0;
     while (written < 3 * HAL_USB_CHUNK + ADB_HEADER_SIZE &&
            hal_stream_write(stream, bytes + written, 3 * HAL_USB_CHUNK + ADB_HEADER_SIZE - written,
@@ -231,7 +188,7 @@ static void without_memory_for_transfers_it_waits_and_keeps_the_order(void **sta
     }
     uint32_t sent = 0;
     while (sent < 3 * HAL_USB_CHUNK + ADB_HEADER_SIZE) {
-        struct hal_usb_transfer *transfer = take(bus.out, &bus.out_count);
+        struct hal_usb_transfer *transfer = usb_rig_take(usb_rig.out, &usb_rig.out_count);
         assert_memory_equal(transfer->data, bytes + sent, transfer->size);
         sent += transfer->size;
         finish(transfer, STATUS_OK, transfer->size);
@@ -258,7 +215,7 @@ static void what_breaks_a_transfer_breaks_the_pipe_with_its_reason(void **state)
     for (size_t i = 0; i < array_count(rows); i++) {
         uint8_t read;
         size_t size;
-        finish(take(bus.in, &bus.in_count), rows[i].status, 0);
+        finish(usb_rig_take(usb_rig.in, &usb_rig.in_count), rows[i].status, 0);
         assert_true(is_signalled());
         assert_int_equal(hal_stream_read(stream, &read, 1, &size), rows[i].status);
         assert_int_equal(hal_stream_write(stream, bytes, 1, &size), rows[i].status);
@@ -304,16 +261,17 @@ static void a_closed_pipe_is_idle_when_everything_has_come_back(void **state) {
     (void)!hal_stream_write(stream, bytes, 60000, &size);
     phone_sends(bytes, ADB_HEADER_SIZE);
     hal_stream_close(stream);
-    while (bus.in_count + bus.out_count > 0) {
+    while (usb_rig.in_count + usb_rig.out_count > 0) {
         assert_false(usb_pipe_is_idle(&pipe_of_phone));
-        struct hal_usb_transfer *transfer =
-            bus.in_count > 0 ? take(bus.in, &bus.in_count) : take(bus.out, &bus.out_count);
+        struct hal_usb_transfer *transfer = usb_rig.in_count > 0
+                                                ? usb_rig_take(usb_rig.in, &usb_rig.in_count)
+                                                : usb_rig_take(usb_rig.out, &usb_rig.out_count);
         finish(transfer, STATUS_CLOSED, 0);
     }
     assert_true(usb_pipe_is_idle(&pipe_of_phone));
     usb_pipe_unplugged(&pipe_of_phone);
     usb_pipe_go_on(&pipe_of_phone);
-    assert_int_equal(usb_pipe_open(&pipe_of_phone, &bus.usb, DEVICE, &interface), STATUS_OK);
+    assert_int_equal(usb_pipe_open(&pipe_of_phone, &usb_rig.usb, DEVICE, &interface), STATUS_OK);
 }
 
 static void a_device_that_has_left_ends_the_stream(void **state) {

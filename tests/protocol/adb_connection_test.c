@@ -165,8 +165,8 @@ static void keeps_one_write_in_flight_per_stream(void **state) {
     assert_memory_equal(event.data.data, "one", 3);
     assert_int_equal(carry(&host, &device).kind, ADB_EVENT_DATA_END);
     assert_int_equal(adb_connection_output(&device).size, 0);
-    adb_connection_acknowledge(&device, remote);
-    adb_connection_acknowledge(&device, remote); /* once is enough */
+    adb_connection_acknowledge(&device, remote, 0);
+    adb_connection_acknowledge(&device, remote, 0); /* once is enough */
     assert_int_equal(adb_connection_output(&device).size, ADB_HEADER_SIZE);
     event = carry(&device, &host);
     assert_int_equal(event.kind, ADB_EVENT_WRITABLE);
@@ -217,6 +217,34 @@ static void breaks_with_a_peer_that_writes_before_the_okay(void **state) {
     assert_int_equal(feed(&host, write, "x", &event), STATUS_MALFORMED);
     assert_int_equal(host.phase, ADB_CONNECTION_BROKEN);
     assert_non_null(host.reason);
+}
+
+/* The owner has used all it was given, and more of the same write is on its way: the OKAY for it
+ * waits for its end. */
+static void acknowledges_a_write_only_when_all_of_it_is_there(void **state) {
+    (void)state;
+    uint32_t remote = 0;
+    go_online();
+    uint32_t stream = open_stream(&remote);
+    const struct adb_message write = {
+        .command = ADB_WRTE, .arg0 = remote, .arg1 = stream, .payload_size = 4};
+    uint8_t bytes[ADB_HEADER_SIZE + 4] = {0};
+    struct adb_connection_event event = {.kind = ADB_EVENT_NONE};
+    adb_encode(bytes, &write);
+    struct bytes first = {bytes, ADB_HEADER_SIZE + 2};
+    while (event.kind == ADB_EVENT_NONE) {
+        assert_int_equal(adb_connection_receive(&host, &first, &event), STATUS_OK);
+    }
+    assert_int_equal(event.kind, ADB_EVENT_DATA);
+    assert_int_equal(event.data.size, 2);
+    adb_connection_acknowledge(&host, stream, 0);
+    assert_int_equal(adb_connection_output(&host).size, 0);
+    struct bytes rest = {bytes + ADB_HEADER_SIZE + 2, 2};
+    while (event.kind != ADB_EVENT_DATA_END) {
+        assert_int_equal(adb_connection_receive(&host, &rest, &event), STATUS_OK);
+    }
+    adb_connection_acknowledge(&host, stream, 0);
+    assert_int_equal(next_output(&host).command, ADB_OKAY);
 }
 
 static void refuses_what_a_device_opens(void **state) {
@@ -426,8 +454,191 @@ static void leaves_room_for_answers_when_full_of_data(void **state) {
             .command = ADB_WRTE, .arg0 = remotes[i], .arg1 = streams[i], .payload_size = 0};
         assert_int_equal(feed(&host, write, NULL, &event), STATUS_OK);
         assert_int_equal(event.kind, ADB_EVENT_DATA_END);
-        adb_connection_acknowledge(&host, streams[i]);
+        adb_connection_acknowledge(&host, streams[i], 0);
         adb_connection_close(&host, streams[i]);
+    }
+}
+
+static void what_names_no_stream_is_harmless(void **state) {
+    (void)state;
+    uint32_t remote = 0;
+    size_t capacity = 7;
+    go_online();
+    uint32_t stream = open_stream(&remote);
+    assert_false(adb_connection_has(&host, 0));
+    assert_false(adb_connection_awaits(&host, 0));
+    assert_false(adb_connection_awaits(&host, stream + ADB_CONNECTION_STREAMS));
+    assert_false(adb_connection_awaits(&host, stream)); /* both have all they need */
+    adb_connection_accept_stream(&host, stream + 1);
+    adb_connection_accept_stream(&host, stream); /* it was ours to open */
+    adb_connection_acknowledge(&host, stream + 1, 0);
+    adb_connection_close(&host, stream + 1);
+    assert_null(adb_connection_room(&host, stream + 1, 1, &capacity));
+    assert_int_equal(capacity, 0);
+    assert_int_equal(adb_connection_output(&host).size, 0);
+    assert_true(adb_connection_has(&host, stream));
+}
+
+static void a_stream_whose_open_is_not_answered_cannot_be_written(void **state) {
+    (void)state;
+    uint32_t stream = 0;
+    size_t capacity = 7;
+    go_online();
+    assert_int_equal(adb_connection_open(&host, bytes_of("sync:"), &stream), STATUS_OK);
+    assert_true(adb_connection_awaits(&host, stream));
+    assert_null(adb_connection_room(&host, stream, 1, &capacity));
+    assert_int_equal(capacity, 0);
+    struct adb_connection_event event;
+    struct adb_message write = {.command = ADB_WRTE, .arg1 = stream, .payload_size = 3};
+    assert_int_equal(feed(&host, write, "abc", &event), STATUS_OK); /* nor may the peer write */
+    assert_int_equal(event.kind, ADB_EVENT_NONE);
+}
+
+static void a_stream_that_is_asked_for_waits_for_its_owner(void **state) {
+    (void)state;
+    struct adb_connection_event event;
+    go_online();
+    host.takes_opens = true;
+    struct adb_message open = {.command = ADB_OPEN, .arg0 = 77, .payload_size = 9};
+    assert_int_equal(feed(&host, open, "tcp:5037", &event), STATUS_OK);
+    uint32_t stream = event.stream;
+    assert_false(adb_connection_awaits(&host, stream)); /* it is we who owe an answer */
+    struct adb_message early[] = {
+        {.command = ADB_WRTE, .arg0 = 77, .arg1 = stream, .payload_size = 3},
+        {.command = ADB_CLSE, .arg0 = 77, .arg1 = stream},
+    };
+    for (size_t i = 0; i < array_count(early); i++) {
+        assert_int_equal(feed(&host, early[i], "abc", &event), STATUS_OK);
+        assert_int_equal(event.kind, ADB_EVENT_NONE);
+        assert_true(adb_connection_has(&host, stream));
+    }
+}
+
+static void an_open_beyond_what_was_agreed_is_refused(void **state) {
+    (void)state;
+    static uint8_t bytes[ADB_HEADER_SIZE + ADB_HANDSHAKE_MAX + 1];
+    struct adb_connection_event event;
+    go_online();
+    struct adb_message windowed = {.command = ADB_OPEN, .arg0 = 5, .arg1 = 1, .payload_size = 5};
+    assert_int_equal(feed(&device, windowed, "sync:", &event), STATUS_OK);
+    assert_int_equal(event.kind, ADB_EVENT_NONE);
+    assert_int_equal(next_output(&device).command, ADB_CLSE);
+    struct adb_message large = {
+        .command = ADB_OPEN, .arg0 = 6, .payload_size = ADB_HANDSHAKE_MAX + 1};
+    adb_encode(bytes, &large);
+    struct bytes input = {bytes, sizeof bytes};
+    while (adb_connection_receive(&device, &input, &event) == STATUS_OK) {
+        assert_int_equal(event.kind, ADB_EVENT_NONE);
+    }
+    struct adb_message answer = next_output(&device);
+    assert_int_equal(answer.command, ADB_CLSE);
+    assert_int_equal(answer.arg1, 6);
+    assert_int_equal(device.refused_opens, 2);
+}
+
+static void nothing_but_a_handshake_counts_before_it(void **state) {
+    (void)state;
+    struct adb_connection_event event;
+    begin(ADB_PAYLOAD_MAX, 8192);
+    struct adb_message early[] = {
+        {.command = ADB_OPEN, .arg0 = 5, .payload_size = 5},
+        {.command = ADB_OKAY, .arg0 = 5, .arg1 = 80},
+        {.command = ADB_AUTH, .arg0 = ADB_AUTH_SIGNATURE, .payload_size = 5},
+        {.command = ADB_AUTH, .arg0 = ADB_AUTH_PUBLIC_KEY, .payload_size = 5},
+    };
+    for (size_t i = 0; i < array_count(early); i++) {
+        assert_int_equal(feed(&device, early[i], "abcde", &event), STATUS_OK);
+        assert_int_equal(event.kind, ADB_EVENT_NONE);
+        assert_int_equal(adb_connection_output(&device).size, 0);
+    }
+    assert_int_equal(carry(&host, &device).kind, ADB_EVENT_CONNECT);
+    struct adb_message unknown = {.command = ADB_AUTH, .arg0 = 9, .payload_size = 5};
+    assert_int_equal(feed(&device, unknown, "abcde", &event), STATUS_OK);
+    assert_int_equal(event.kind, ADB_EVENT_NONE);
+    assert_int_equal(device.phase, ADB_CONNECTION_AUTH);
+}
+
+static void each_role_has_its_own_handshake_answers(void **state) {
+    (void)state;
+    static const uint8_t secret[ADB_SIGNATURE_SIZE] = {0};
+    begin(ADB_PAYLOAD_MAX, 8192);
+    assert_int_equal(carry(&host, &device).kind, ADB_EVENT_CONNECT);
+    assert_int_equal(adb_connection_sign(&device, secret), STATUS_ILLEGAL);
+    assert_int_equal(adb_connection_offer_key(&device, bytes_of("KEY")), STATUS_ILLEGAL);
+    assert_int_equal(adb_connection_challenge(&host, secret), STATUS_ILLEGAL);
+    assert_int_equal(adb_connection_accept(&host, &host_banner), STATUS_ILLEGAL);
+    assert_int_equal(adb_connection_output(&device).size, 0);
+}
+
+static void a_service_name_fits_one_payload_or_is_refused(void **state) {
+    (void)state;
+    static uint8_t name[8192];
+    struct bytes service = {name, sizeof name};
+    uint32_t stream = 0;
+    go_online();
+    memset(name, 'x', sizeof name);
+    assert_int_equal(adb_connection_open(&host, service, &stream), STATUS_TOO_LARGE);
+    service.size -= 1; /* with its NUL it fits */
+    assert_int_equal(adb_connection_open(&host, service, &stream), STATUS_OK);
+    assert_int_equal(adb_connection_open(&host, service, &stream), STATUS_AGAIN);
+    host.payload_max = ADB_PAYLOAD_MAX; /* a peer that takes more than our own output holds */
+    service.size = sizeof host_output - ADB_CONNECTION_RESERVE - ADB_HEADER_SIZE;
+    assert_true(service.size <= sizeof name + ADB_PAYLOAD_V1);
+    assert_int_equal(adb_connection_open(&host, (struct bytes){host_output, service.size}, &stream),
+                     STATUS_TOO_LARGE);
+}
+
+static void room_is_given_whole_or_not_at_all(void **state) {
+    (void)state;
+    uint32_t remote = 0;
+    size_t capacity = 7;
+    go_online();
+    uint32_t stream = open_stream(&remote);
+    assert_null(adb_connection_room(&host, stream, host.payload_max + 1, &capacity));
+    assert_int_equal(capacity, 0);
+    assert_non_null(adb_connection_room(&host, stream, host.payload_max, &capacity));
+    assert_int_equal(capacity, host.payload_max);
+    size_t left = adb_output_room(&host.output) - ADB_CONNECTION_RESERVE - ADB_HEADER_SIZE;
+    host.output.end += left; /* as if it were full of data */
+    assert_null(adb_connection_room(&host, stream, 0, &capacity));
+    assert_int_equal(capacity, 0);
+}
+
+static void okays_and_closes_of_nobody_change_nothing(void **state) {
+    (void)state;
+    uint32_t remote = 0;
+    struct adb_connection_event event;
+    go_online();
+    uint32_t stream = open_stream(&remote);
+    struct adb_message odd[] = {
+        {.command = ADB_OKAY, .arg0 = 0, .arg1 = stream},
+        {.command = ADB_OKAY, .arg0 = remote, .arg1 = 0},
+        {.command = ADB_CLSE, .arg0 = remote, .arg1 = stream + ADB_CONNECTION_STREAMS},
+    };
+    for (size_t i = 0; i < array_count(odd); i++) {
+        assert_int_equal(feed(&host, odd[i], NULL, &event), STATUS_OK);
+        assert_int_equal(event.kind, ADB_EVENT_NONE);
+        assert_int_equal(adb_connection_output(&host).size, 0);
+    }
+    assert_true(adb_connection_has(&host, stream));
+}
+
+/* What waits is moved to the front when the next message needs the room behind it. */
+static void output_that_was_sent_in_pieces_stays_in_order(void **state) {
+    (void)state;
+    static uint8_t data[4 * ADB_HEADER_SIZE];
+    struct adb_output output = {.data = data, .capacity = sizeof data};
+    uint32_t next = 1, seen = 1;
+    for (unsigned round = 0; round < 50; round++) {
+        while (adb_output_room(&output) >= ADB_HEADER_SIZE) {
+            adb_output_send_words(&output, ADB_OKAY, next, next);
+            next += 1;
+        }
+        struct adb_message message;
+        assert_int_equal(adb_decode(adb_output_waiting(&output), 0, &message), STATUS_OK);
+        assert_int_equal(message.arg0, seen);
+        seen += 1;
+        adb_output_sent(&output, ADB_HEADER_SIZE);
     }
 }
 
@@ -439,6 +650,7 @@ int protocol_adb_connection_tests(void) {
         cmocka_unit_test(keeps_one_write_in_flight_per_stream),
         cmocka_unit_test(delivers_a_write_however_it_is_cut),
         cmocka_unit_test(breaks_with_a_peer_that_writes_before_the_okay),
+        cmocka_unit_test(acknowledges_a_write_only_when_all_of_it_is_there),
         cmocka_unit_test(refuses_what_a_device_opens),
         cmocka_unit_test(a_host_that_takes_opens_is_asked_for_each),
         cmocka_unit_test(a_refused_open_closes_the_stream),
@@ -449,6 +661,16 @@ int protocol_adb_connection_tests(void) {
         cmocka_unit_test(holds_as_many_streams_as_its_table_and_no_more),
         cmocka_unit_test(stops_reading_from_a_peer_that_takes_no_answers),
         cmocka_unit_test(leaves_room_for_answers_when_full_of_data),
+        cmocka_unit_test(what_names_no_stream_is_harmless),
+        cmocka_unit_test(a_stream_whose_open_is_not_answered_cannot_be_written),
+        cmocka_unit_test(a_stream_that_is_asked_for_waits_for_its_owner),
+        cmocka_unit_test(an_open_beyond_what_was_agreed_is_refused),
+        cmocka_unit_test(nothing_but_a_handshake_counts_before_it),
+        cmocka_unit_test(each_role_has_its_own_handshake_answers),
+        cmocka_unit_test(a_service_name_fits_one_payload_or_is_refused),
+        cmocka_unit_test(room_is_given_whole_or_not_at_all),
+        cmocka_unit_test(okays_and_closes_of_nobody_change_nothing),
+        cmocka_unit_test(output_that_was_sent_in_pieces_stays_in_order),
     };
     return cmocka_run_group_tests_name("protocol/adb_connection", tests, NULL, NULL);
 }

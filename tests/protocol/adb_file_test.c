@@ -59,6 +59,53 @@ static void reads_requests_however_they_are_cut(void **state) {
     }
 }
 
+static const uint8_t requests_v2[] = "SND2\x02\0\0\0/aSND2\xa4\x81\0\0\x04\0\0\x80"
+                                     "DATA\x03\0\0\0xyzDONE\x78\x56\x34\x12"
+                                     "RCV2\x02\0\0\0/bRCV2\x02\0\0\0";
+
+static void reads_a_request_and_its_settings_however_they_are_cut(void **state) {
+    (void)state;
+    size_t size = sizeof requests_v2 - 1;
+    for (size_t cut = 0; cut <= size; cut++) {
+        struct adb_file_reader reader;
+        struct bytes parts[2] = {{requests_v2, cut}, {requests_v2 + cut, size - cut}};
+        uint32_t values[2] = {0};
+        uint32_t flags[2] = {0};
+        unsigned count = 0;
+        adb_file_begin(&reader, ADB_FILE_REQUESTS);
+        for (size_t i = 0; i < 2; i++) {
+            struct adb_file_piece piece;
+            while (adb_file_next(&reader, &parts[i], &piece) == STATUS_OK) {
+                if (piece.is_settings) {
+                    assert_true(count < 2 && piece.is_last && piece.data.size == 0);
+                    values[count] = piece.value;
+                    flags[count++] = piece.flags;
+                }
+            }
+        }
+        assert_int_equal(count, 2);
+        assert_int_equal(values[0], 0100644);
+        assert_int_equal(flags[0], ADB_FILE_DRY_RUN | ADB_FILE_ZSTD);
+        assert_int_equal(flags[1], ADB_FILE_LZ4);
+    }
+}
+
+static void nothing_else_may_stand_where_settings_must(void **state) {
+    (void)state;
+    static const uint8_t wrong[][19] = {
+        "SND2\x02\0\0\0/aRCV2\0\0\0\0", "RCV2\x02\0\0\0/aSND2\0\0\0\0",
+        "SND2\x02\0\0\0/aDATA\0\0\0\0", "RCV2\x02\0\0\0/aQUIT\0\0\0\0"};
+    for (size_t i = 0; i < array_count(wrong); i++) {
+        struct adb_file_reader reader;
+        struct adb_file_piece piece;
+        struct bytes input = {wrong[i], sizeof wrong[i] - 1};
+        adb_file_begin(&reader, ADB_FILE_REQUESTS);
+        assert_int_equal(adb_file_next(&reader, &input, &piece), STATUS_OK);
+        assert_false(piece.is_settings);
+        assert_int_equal(adb_file_next(&reader, &input, &piece), STATUS_MALFORMED);
+    }
+}
+
 static enum status first_status(enum adb_file_side side, uint32_t id, uint32_t value) {
     uint8_t header[ADB_FILE_HEADER_SIZE];
     struct adb_file_reader reader;
@@ -73,7 +120,7 @@ static void takes_each_limit_and_refuses_one_byte_more(void **state) {
     (void)state;
     static const uint32_t paths[] = {ADB_FILE_STAT, ADB_FILE_STAT_V2, ADB_FILE_LSTAT_V2,
                                      ADB_FILE_LIST, ADB_FILE_LIST_V2, ADB_FILE_SEND,
-                                     ADB_FILE_RECV};
+                                     ADB_FILE_RECV, ADB_FILE_SEND_V2, ADB_FILE_RECV_V2};
     for (size_t i = 0; i < array_count(paths); i++) {
         assert_int_equal(first_status(ADB_FILE_REQUESTS, paths[i], 1024), STATUS_OK);
         assert_int_equal(first_status(ADB_FILE_REQUESTS, paths[i], 1025), STATUS_MALFORMED);
@@ -169,13 +216,32 @@ static void reads_a_listing_to_its_end(void **state) {
     }
 }
 
+static void reads_what_a_listing_says_of_a_file(void **state) {
+    (void)state;
+    struct adb_file_reader reader;
+    struct adb_file_stat stat;
+    uint8_t bytes[ADB_FILE_ENTRY_V2_SIZE];
+    adb_file_write_entry(bytes, ADB_FILE_ENTRY, &example, 0);
+    struct adb_file_piece piece = read_answer(&reader, bytes, ADB_FILE_ENTRY_SIZE);
+    adb_file_read_stat(&piece, &stat);
+    assert_int_equal(stat.mode, 0100644);
+    assert_int_equal(stat.size, 5);
+    adb_file_write_entry_v2(bytes, ADB_FILE_ENTRY_V2, &example, 0);
+    piece = read_answer(&reader, bytes, ADB_FILE_ENTRY_V2_SIZE);
+    adb_file_read_stat(&piece, &stat);
+    assert_true(stat.size == example.size && stat.inode == example.inode);
+}
+
 int protocol_adb_file_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_requests_however_they_are_cut),
+        cmocka_unit_test(reads_a_request_and_its_settings_however_they_are_cut),
+        cmocka_unit_test(nothing_else_may_stand_where_settings_must),
         cmocka_unit_test(takes_each_limit_and_refuses_one_byte_more),
         cmocka_unit_test(refuses_what_the_other_side_may_not_say),
         cmocka_unit_test(reads_back_what_it_wrote_of_a_file),
         cmocka_unit_test(reads_a_listing_to_its_end),
+        cmocka_unit_test(reads_what_a_listing_says_of_a_file),
     };
     return cmocka_run_group_tests_name("protocol/adb_file", tests, NULL, NULL);
 }

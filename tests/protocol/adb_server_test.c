@@ -91,7 +91,7 @@ static void reads_every_request(void **state) {
         {"host:tport:usb", ADB_REQUEST_TPORT, NULL},
         {"host:tport:local", ADB_REQUEST_TPORT, NULL},
         {"host:tport:serial:a:b", ADB_REQUEST_TPORT, NULL},
-        {"host:tport:x", ADB_REQUEST_UNKNOWN, NULL},
+        {"host:tport:x", ADB_REQUEST_TPORT, NULL},
         {"host:wait-for-any-device", ADB_REQUEST_WAIT_FOR, NULL},
         {"host:wait-for-usb-disconnect", ADB_REQUEST_WAIT_FOR, NULL},
         {"host:wait-for-local-recovery", ADB_REQUEST_WAIT_FOR, NULL},
@@ -357,6 +357,106 @@ static void answers_have_a_length_in_hex(void **state) {
     assert_int_equal(adb_server_string(bytes_of(""), answer, sizeof answer), 4);
 }
 
+static void every_form_shows_every_state(void **state) {
+    static const char long_list[] =
+        "SIM~tcp:127.0.0.1:5555 unauthorized product:oriole model:Pixel_6 device:x transport_id:9\n"
+        "OFF                    offline transport_id:11\n";
+    static const char words[] =
+        "device {\n  serial: \"SIM~tcp:127.0.0.1:5555\"\n  state: UNAUTHORIZED\n"
+        "  product: \"oriole\"\n  model: \"Pixel_6\"\n  device: \"x\"\n"
+        "  connection_type: SOCKET\n  transport_id: 9\n}\n"
+        "device {\n  serial: \"OFF\"\n  state: OFFLINE\n"
+        "  connection_type: SOCKET\n  transport_id: 11\n}\n";
+    static const char proto[] = "\x0a\x32\x0a\x16SIM~tcp:127.0.0.1:5555\x10\x03\x22\x06oriole"
+                                "\x2a\x07Pixel_6\x32\x01x\x38\x02\x50\x09"
+                                "\x0a\x0b\x0a\x03OFF\x10\x06\x38\x02\x50\x0b";
+    const struct adb_devices others = {phones + 1, 2};
+    (void)state;
+    assert_list(others, ADB_REQUEST_DEVICES_LONG, long_list, sizeof long_list - 1);
+    assert_list(others, ADB_REQUEST_TRACK_PROTO_TEXT, words, sizeof words - 1);
+    assert_list(others, ADB_REQUEST_TRACK_PROTO, proto, sizeof proto - 1);
+}
+
+static void large_transport_ids_take_more_bytes_of_the_proto_list(void **state) {
+    static const char proto[] = "\x0a\x0b\x0a\x01Z\x10\x08\x38\x01\x50\x80\x80\x04";
+    const struct adb_device device = {"Z", "", "", "", "", 1 << 16, ADB_DEVICE_ONLINE, true};
+    (void)state;
+    assert_list((struct adb_devices){&device, 1}, ADB_REQUEST_TRACK_PROTO, proto, sizeof proto - 1);
+}
+
+/* Letters and digits stay; the bytes beside each range are odd ones. */
+static void odd_characters_of_names_become_underscores(void **state) {
+    const struct adb_device device = {"N", "", "@AZ[`az{/09:", "", "", 1, ADB_DEVICE_ONLINE, true};
+    static const char list[] =
+        "N                      device product:_AZ__az__09_ transport_id:1\n";
+    char error[ADB_SERVER_ERROR_SIZE];
+    size_t found = 99;
+    (void)state;
+    assert_list((struct adb_devices){&device, 1}, ADB_REQUEST_DEVICES_LONG, list, sizeof list - 1);
+    struct adb_request request = parsed("host:transport:product:_AZ__az__09_");
+    assert_int_equal(
+        adb_server_choose(&request.selector, (struct adb_devices){&device, 1}, &found, error),
+        STATUS_OK);
+    assert_int_equal(found, 0);
+}
+
+static void a_text_longer_than_its_length_can_say_is_cut(void **state) {
+    static uint8_t text[ADB_SERVER_TEXT_MAX + 2];
+    static uint8_t answer[sizeof text + 4];
+    (void)state;
+    memset(text, 'x', sizeof text);
+    assert_int_equal(adb_server_string((struct bytes){text, sizeof text}, answer, sizeof answer),
+                     4 + ADB_SERVER_TEXT_MAX);
+    assert_memory_equal(answer, "ffffxxxx", 8);
+}
+
+static void more_than_one_phone_on_usb_is_said_so(void **state) {
+    static const struct adb_device two[] = {
+        {"A", "", "", "", "", 1, ADB_DEVICE_ONLINE, true},
+        {"B", "", "", "", "", 2, ADB_DEVICE_ONLINE, true},
+    };
+    char error[ADB_SERVER_ERROR_SIZE];
+    size_t found = 99;
+    (void)state;
+    struct adb_request request = parsed("host:transport-usb");
+    assert_int_equal(
+        adb_server_choose(&request.selector, (struct adb_devices){two, 2}, &found, error),
+        STATUS_FULL);
+    assert_string_equal(error, "more than one device");
+}
+
+static void serials_with_prefixes_and_odd_ports_end_where_adb_ends_them(void **state) {
+    static const struct {
+        const char *text;
+        const char *serial;
+    } rows[] = {
+        {"host-serial:udp:foo:123:features", "udp:foo:123"},
+        {"host-serial:foo:12/:features", "foo"},
+        {"host-serial:foo:12a:features", "foo"},
+    };
+    (void)state;
+    for (size_t i = 0; i < array_count(rows); i++) {
+        struct adb_request request = parsed(rows[i].text);
+        assert_true(text_is(request.selector.serial, text_view(rows[i].serial)));
+    }
+    struct adb_request request = parsed("host:transport-id:x");
+    assert_int_equal(request.selector.id, 0); /* no number: no phone */
+    uint16_t port = 0;
+    assert_int_equal(adb_server_port(bytes_of("tcp:127.0.0.1:81"), &port), STATUS_OK);
+    assert_int_equal(port, 81);
+}
+
+static void a_phone_that_is_there_in_any_state_ends_a_wait_for_any(void **state) {
+    char error[ADB_SERVER_ERROR_SIZE];
+    const struct adb_devices offline = {phones + 2, 1};
+    const struct adb_devices none = {phones, 0};
+    (void)state;
+    struct adb_request request = parsed("host:wait-for-any-any");
+    assert_int_equal(request.wait, ADB_WAIT_ANY);
+    assert_int_equal(adb_server_awaited(&request, offline, error), STATUS_OK);
+    assert_int_equal(adb_server_awaited(&request, none, error), STATUS_AGAIN);
+}
+
 int protocol_adb_server_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_a_request_however_it_is_cut),
@@ -374,6 +474,13 @@ int protocol_adb_server_tests(void) {
         cmocka_unit_test(lists_phones_in_every_form),
         cmocka_unit_test(a_long_message_of_the_proto_list_has_two_bytes_of_length),
         cmocka_unit_test(answers_have_a_length_in_hex),
+        cmocka_unit_test(every_form_shows_every_state),
+        cmocka_unit_test(large_transport_ids_take_more_bytes_of_the_proto_list),
+        cmocka_unit_test(odd_characters_of_names_become_underscores),
+        cmocka_unit_test(a_text_longer_than_its_length_can_say_is_cut),
+        cmocka_unit_test(more_than_one_phone_on_usb_is_said_so),
+        cmocka_unit_test(serials_with_prefixes_and_odd_ports_end_where_adb_ends_them),
+        cmocka_unit_test(a_phone_that_is_there_in_any_state_ends_a_wait_for_any),
     };
     return cmocka_run_group_tests_name("protocol/adb_server", tests, NULL, NULL);
 }

@@ -96,12 +96,30 @@ static void streams_a_packet_of_any_length_without_keeping_it(void **state) {
     assert_int_equal(adb_shell_next(&reader, &input, &piece), STATUS_MORE);
 }
 
+static void a_window_size_is_short_text(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t size;
+        enum status status;
+    } rows[] = {{0, STATUS_MORE}, {64, STATUS_MORE}, {65, STATUS_MALFORMED}};
+    for (size_t i = 0; i < array_count(rows); i++) {
+        uint8_t header[ADB_SHELL_HEADER_SIZE] = {ADB_SHELL_WINDOW, (uint8_t)rows[i].size};
+        struct bytes input = {header, sizeof header};
+        struct adb_shell_reader reader;
+        struct adb_shell_piece piece;
+        adb_shell_begin(&reader);
+        enum status status = adb_shell_next(&reader, &input, &piece);
+        assert_true(status == rows[i].status || (rows[i].size == 0 && status == STATUS_OK));
+    }
+}
+
 int protocol_adb_shell_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_packets_however_they_are_cut),
         cmocka_unit_test(gives_no_exit_status_before_its_last_byte),
         cmocka_unit_test(refuses_an_exit_packet_that_is_not_one_byte),
         cmocka_unit_test(streams_a_packet_of_any_length_without_keeping_it),
+        cmocka_unit_test(a_window_size_is_short_text),
     };
     return cmocka_run_group_tests_name("protocol/adb_shell", tests, NULL, NULL);
 }

@@ -134,6 +134,16 @@ static void writes_the_banners_of_both_sides(void **state) {
     }
 }
 
+static void features_are_listed_as_far_as_they_fit(void **state) {
+    (void)state;
+    uint8_t target[64];
+    unsigned features = ADB_FEATURE_SHELL_V2 | ADB_FEATURE_CMD;
+    size_t size = adb_features_write(features, target, sizeof target);
+    assert_text((struct bytes){target, size}, "shell_v2,cmd");
+    assert_int_equal(adb_features_write(0, target, sizeof target), 0);
+    assert_true(adb_features_write(features, target, 10) <= 10);
+}
+
 int protocol_adb_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_and_writes_a_header_as_adb_sends_it),
@@ -145,6 +155,7 @@ int protocol_adb_tests(void) {
         cmocka_unit_test(reads_every_truncation_of_a_banner),
         cmocka_unit_test(tells_the_kinds_of_peers_apart),
         cmocka_unit_test(writes_the_banners_of_both_sides),
+        cmocka_unit_test(features_are_listed_as_far_as_they_fit),
     };
     return cmocka_run_group_tests_name("protocol/adb", tests, NULL, NULL);
 }

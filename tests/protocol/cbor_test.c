@@ -249,8 +249,90 @@ static void what_is_accepted_is_written_as_the_same_bytes(void **unused) {
     assert_true(accepted > 20000);
 }
 
+static void integers_beyond_64_bits_with_a_sign_are_refused(void **unused) {
+    (void)unused;
+    static const struct {
+        uint8_t bytes[9];
+        int64_t value;
+        bool is_taken;
+    } rows[] = {
+        {{0x1b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, INT64_MAX, true},
+        {{0x1b, 0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00}, 0, false},
+        {{0x3b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, INT64_MIN, true},
+        {{0x3b, 0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00}, 0, false},
+    };
+    for (size_t i = 0; i < array_count(rows); i++) {
+        struct cbor_reader reader;
+        cbor_reader_init(&reader, (struct bytes){rows[i].bytes, sizeof rows[i].bytes});
+        int64_t value = cbor_get_int(&reader);
+        assert_true(value == rows[i].value);
+        assert_int_equal(cbor_reader_done(&reader), rows[i].is_taken);
+    }
+}
+
+/* RFC 3629: the first and the last of each length, the surrogates, and beyond the last. */
+static void utf_8_ends_where_unicode_ends(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *text;
+        bool is_taken;
+    } rows[] = {
+        {"\xc2\x80", true},          {"\xc1\xbf", false},
+        {"\xe0\xa0\x80", true},      {"\xe0\x9f\xbf", false},
+        {"\xed\x9f\xbf", true},      {"\xed\xa0\x80", false},
+        {"\xed\xbf\xbf", false},     {"\xee\x80\x80", true},
+        {"\xf0\x90\x80\x80", true},  {"\xf0\x8f\xbf\xbf", false},
+        {"\xf4\x8f\xbf\xbf", true},  {"\xf4\x90\x80\x80", false},
+        {"\xf5\x80\x80\x80", false}, {"\x80", false},
+    };
+    for (size_t i = 0; i < array_count(rows); i++) {
+        struct bytes text = {(const uint8_t *)rows[i].text, strlen(rows[i].text)};
+        assert_int_equal(cbor_is_utf8(text), rows[i].is_taken);
+    }
+}
+
+static const uint64_t run_values[] = {
+    0, 23, 24, 255, 256, 65535, 65536, UINT32_MAX, (uint64_t)UINT32_MAX + 1, UINT64_MAX};
+
+/* A run is the same bytes as the single calls, whether it is made in place or in the spare bytes,
+ * and overflows where they do. */
+static void a_run_writes_what_single_calls_write(void **state) {
+    (void)state;
+    uint8_t single[128];
+    uint8_t target[256];
+    uint8_t spare[(array_count(run_values) + 3) * CBOR_RUN_ITEM_MAX];
+    struct cbor_writer writer;
+    cbor_writer_init(&writer, single, sizeof single);
+    cbor_put_array(&writer, array_count(run_values) + 2);
+    for (size_t i = 0; i < array_count(run_values); i++) {
+        cbor_put_uint(&writer, run_values[i]);
+    }
+    cbor_put_bool(&writer, true);
+    cbor_put_null(&writer);
+    const size_t size = writer.size;
+    for (size_t capacity = 0; capacity <= sizeof target; capacity++) {
+        memset(target, 0xee, sizeof target);
+        cbor_writer_init(&writer, target, capacity);
+        struct cbor_run run = cbor_run_begin(&writer, spare, sizeof spare);
+        cbor_run_array(&run, array_count(run_values) + 2);
+        for (size_t i = 0; i < array_count(run_values); i++) {
+            cbor_run_uint(&run, run_values[i]);
+        }
+        cbor_run_bool(&run, true);
+        cbor_run_null(&run);
+        cbor_run_end(&writer, &run);
+        assert_int_equal(writer.overflow, capacity < size);
+        assert_int_equal(writer.size, capacity < size ? 0 : size);
+        assert_memory_equal(target, single, writer.size);
+        for (size_t i = capacity; i < sizeof target; i++) {
+            assert_int_equal(target[i], 0xee);
+        }
+    }
+}
+
 int protocol_cbor_tests(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_writes_what_single_calls_write),
         cmocka_unit_test(integers_are_written_and_read_as_the_rfc_says),
         cmocka_unit_test(every_kind_comes_back),
         cmocka_unit_test(every_truncation_fails),
@@ -259,6 +341,8 @@ int protocol_cbor_tests(void) {
         cmocka_unit_test(arrays_are_followed_to_a_limit),
         cmocka_unit_test(limits_and_kinds_are_judged),
         cmocka_unit_test(what_is_accepted_is_written_as_the_same_bytes),
+        cmocka_unit_test(integers_beyond_64_bits_with_a_sign_are_refused),
+        cmocka_unit_test(utf_8_ends_where_unicode_ends),
     };
     return cmocka_run_group_tests_name("protocol/cbor", tests, NULL, NULL);
 }

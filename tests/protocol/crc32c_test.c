@@ -49,10 +49,17 @@ static void every_length_and_every_cut_agree_with_the_definition(void **unused) 
     }
 }
 
+static void without_the_instruction_it_is_the_same(void **unused) {
+    crc32c_without_instruction();
+    the_vectors_of_rfc_3720_hold(unused);
+    every_length_and_every_cut_agree_with_the_definition(unused);
+}
+
 int protocol_crc32c_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_vectors_of_rfc_3720_hold),
         cmocka_unit_test(every_length_and_every_cut_agree_with_the_definition),
+        cmocka_unit_test(without_the_instruction_it_is_the_same),
     };
     return cmocka_run_group_tests_name("protocol/crc32c", tests, NULL, NULL);
 }

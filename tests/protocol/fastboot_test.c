@@ -239,6 +239,19 @@ static void lengths_over_tcp_are_big_endian(void **state) {
     assert_int_equal(fastboot_get_length(length, &bytes), STATUS_TOO_LARGE);
 }
 
+static void an_answer_may_be_without_text_and_a_number_in_either_case(void **unused) {
+    (void)unused;
+    uint8_t target[FASTBOOT_RESPONSE_MAX];
+    uint64_t number = 0;
+    assert_int_equal(fastboot_put_response(target, FASTBOOT_OKAY, (struct bytes){NULL, 0}), 4);
+    assert_memory_equal(target, "OKAY", 4);
+    assert_int_equal(fastboot_get_number(bytes_of("0X1f"), &number), STATUS_OK);
+    assert_int_equal(number, 0x1f);
+    assert_int_equal(fastboot_get_number(bytes_of("0b1"), &number), STATUS_MALFORMED);
+    assert_int_equal(fastboot_get_number(bytes_of("017"), &number), STATUS_OK);
+    assert_int_equal(number, 17);
+}
+
 int protocol_fastboot_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_are_written_and_read_back),
@@ -253,6 +266,7 @@ int protocol_fastboot_tests(void) {
         cmocka_unit_test(an_upload_takes_the_size_that_the_device_names),
         cmocka_unit_test(a_device_that_breaks_the_protocol_is_not_believed_again),
         cmocka_unit_test(lengths_over_tcp_are_big_endian),
+        cmocka_unit_test(an_answer_may_be_without_text_and_a_number_in_either_case),
     };
     return cmocka_run_group_tests_name("protocol/fastboot", tests, NULL, NULL);
 }

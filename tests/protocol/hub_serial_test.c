@@ -1,5 +1,5 @@
 /* Serial hub controllers: their answers, and garbage, partial lines, silence and late answers. */
-#include "protocol/hub_serial.h"
+#include "boards/hub_dialects.h"
 
 #include "tests/test.h"
 
@@ -17,7 +17,7 @@ static struct bytes text(const char *characters) {
 }
 
 static void begin(const char *dialect) {
-    const struct hub_serial_dialect *row = hub_serial_dialect_named(text(dialect));
+    const struct hub_serial_dialect *row = hub_dialect_named(text(dialect));
     assert_non_null(row);
     hub_serial_begin(&serial, row);
     now_ms = 1000;
@@ -182,6 +182,97 @@ static void a_late_prompt_does_not_end_the_next_question(void **state) {
     assert_true(serial.has_state && !serial.is_on);
 }
 
+static void a_dialect_of_no_known_name_is_none(void **state) {
+    (void)state;
+    assert_null(hub_dialect_named(text("cambrionix")));
+    assert_null(hub_dialect_named(text("")));
+}
+
+/* Everything around the flags of a row may be odd; only a row that is sound says a state. */
+static void only_a_sound_row_of_the_port_says_its_state(void **state) {
+    (void)state;
+    static const struct {
+        const char *row;
+        bool is_taken;
+    } rows[] = {
+        {"5 , 1044 , A C , 1, 5, x, 0.01", true}, /* blanks on both sides */
+        {"5, 1044,   , 1", false},                /* no flags */
+        {"5, 1044", false},                       /* no such field */
+        {"5, 1044, A , 1", true},                 /* one flag */
+        {"5, 1044, A-C, 1", false},               /* no blank between */
+        {"/, 1044, A, 1", false},                 /* a byte below the digits */
+        {"x, 1044, A, 1", false},                 /* and above */
+        {", 1044, A, 1", false},                  /* no port */
+        {"5000, 1044, A, 1", false},              /* a port that no byte holds */
+        {"999999999999999999995, 1044, A, 1", false},
+    };
+    for (size_t i = 0; i < array_count(rows); i++) {
+        begin("cambrionix-universal");
+        ask(HUB_SERIAL_STATE, 5, "state 5\r\n");
+        assert_false(hears(rows[i].row));
+        assert_int_equal(hears("\r\n>> "), rows[i].is_taken);
+        assert_int_equal(serial.has_state, rows[i].is_taken);
+    }
+}
+
+static void a_restart_stays_remembered_while_other_rows_come(void **state) {
+    (void)state;
+    begin("cambrionix-universal");
+    ask(HUB_SERIAL_STATE, 7, "state 7\r\n");
+    assert_true(hears("7, 0078, R A P, 1, 0, x, 0.00\r\n>> "));
+    ask(HUB_SERIAL_STATE, 7, "state 7\r\n");
+    assert_true(hears("7, 0078, A P, 1, 0, x, 0.00\r\n>> "));
+    assert_true(serial.was_restarted);
+    ask(HUB_SERIAL_CLEAR, 0, "crf\r\n");
+    assert_true(hears("*E400: not now\r\n>> ")); /* refused: it is still so */
+    assert_true(serial.was_restarted);
+}
+
+static void a_refused_question_ends_without_a_state(void **state) {
+    (void)state;
+    begin("cambrionix-universal");
+    ask(HUB_SERIAL_STATE, 60, "state 60\r\n");
+    assert_true(hears("*E410: no such port \x7f\r\n>> "));
+    assert_int_equal(serial.status, STATUS_DENIED);
+    assert_string_equal(serial.detail, "*E410: no such port ?");
+    assert_false(serial.has_state);
+}
+
+static void a_prompt_before_the_command_is_sent_answers_nothing(void **state) {
+    (void)state;
+    begin("cambrionix-universal");
+    assert_int_equal(hub_serial_ask(&serial, HUB_SERIAL_ON, 1, now_ms), STATUS_OK);
+    assert_false(hears(">> "));
+    hub_serial_sent(&serial, 3);
+    assert_false(hears("\r\n>> "));
+    sent("e s 1\r\n");
+    assert_true(hears("\r\n>> "));
+}
+
+static void a_word_that_does_not_fit_the_question_is_no_answer(void **state) {
+    (void)state;
+    begin("line");
+    ask(HUB_SERIAL_STATE, 3, "get 3\r\n");
+    assert_false(hears("ok\nmaybe\n"));
+    assert_true(hears("on\n"));
+    assert_true(serial.has_state && serial.is_on);
+    ask(HUB_SERIAL_ON, 3, "on 3\r\n");
+    assert_false(hears("on\noff\nok?\n"));
+    assert_true(hears("ok\n"));
+    assert_false(hears("ok\n")); /* nothing was asked */
+    assert_false(hears("*FATAL ERROR\n"));
+    assert_int_equal(serial.state, HUB_SERIAL_FATAL);
+}
+
+static void what_a_hub_says_beside_the_answer_is_passed_over(void **state) {
+    (void)state;
+    begin("cambrionix-universal");
+    ask(HUB_SERIAL_ON, 1, "mode s 1\r\n");
+    assert_false(hears("1, 1044, A O, 1, 5, x, 0.01\r\n"));
+    assert_true(hears(">> "));
+    assert_false(serial.has_state);
+}
+
 int protocol_hub_serial_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_universal_hub_is_started_switched_and_asked),
@@ -194,6 +285,13 @@ int protocol_hub_serial_tests(void) {
         cmocka_unit_test(an_answer_may_come_in_any_pieces),
         cmocka_unit_test(garbage_and_endless_lines_are_left_out),
         cmocka_unit_test(a_late_prompt_does_not_end_the_next_question),
+        cmocka_unit_test(a_dialect_of_no_known_name_is_none),
+        cmocka_unit_test(only_a_sound_row_of_the_port_says_its_state),
+        cmocka_unit_test(a_restart_stays_remembered_while_other_rows_come),
+        cmocka_unit_test(a_refused_question_ends_without_a_state),
+        cmocka_unit_test(a_prompt_before_the_command_is_sent_answers_nothing),
+        cmocka_unit_test(a_word_that_does_not_fit_the_question_is_no_answer),
+        cmocka_unit_test(what_a_hub_says_beside_the_answer_is_passed_over),
     };
     return cmocka_run_group_tests_name("protocol/hub_serial", tests, NULL, NULL);
 }

@@ -40,7 +40,8 @@ static void put_image(struct cbor_writer *writer, enum record_kind kind) {
                                            .deadline_ms = 1,
                                            .item_count = UINT32_MAX,
                                            .phones = bytes_of("12345678"),
-                                           .accounts = bytes_of("a\nb\n")};
+                                           .accounts = bytes_of("a\nb\n"),
+                                           .origin = {UINT32_MAX, UINT64_MAX, UINT32_MAX, 1}};
     const struct record_process process = {.generation = UINT32_MAX,
                                            .flags = 15,
                                            .item_count = UINT32_MAX,
@@ -72,7 +73,10 @@ static void put_image(struct cbor_writer *writer, enum record_kind kind) {
                                      .claim = key,
                                      .actions_digest = UINT64_MAX,
                                      .failed_phone = UINT64_MAX,
-                                     .failed_count = RECORD_FAILED_MAX};
+                                     .failed_count = RECORD_FAILED_MAX,
+                                     .assignment = UINT32_MAX,
+                                     .grant_ms = UINT64_MAX,
+                                     .grant_from = now};
     const struct record_attempt attempt = {.outcome = RECORD_UNFINISHED,
                                            .category = RECORD_CATEGORY_INTERNAL,
                                            .actions_done = 1,
@@ -95,19 +99,25 @@ static void put_image(struct cbor_writer *writer, enum record_kind kind) {
                                        .model = bytes_of("m"),
                                        .reason = bytes_of("r"),
                                        .labels = bytes_of("l")};
-    const struct record_hub hub = {.hub_id = bytes_of("h"),
-                                   .boot_id = key,
-                                   .boot = UINT32_MAX,
-                                   .starts = 1,
-                                   .token_counter = UINT64_MAX,
-                                   .process_number = 2,
-                                   .phone_number = 3,
-                                   .key_number = 4,
-                                   .command = 5,
-                                   .boot_count = 2,
-                                   .boots = {{7, UINT64_MAX}, {6, 0}}};
+    const struct record_hub hub = {
+        .hub_id = bytes_of("h"),
+        .boot_id = key,
+        .boot = UINT32_MAX,
+        .starts = 1,
+        .token_counter = UINT64_MAX,
+        .process_number = 2,
+        .phone_number = 3,
+        .key_number = 4,
+        .command = 5,
+        .boot_count = 2,
+        .boots = {{7, UINT64_MAX}, {6, 0}},
+        .gap = {.first = 3, .last = UINT64_MAX, .chain = {1, 2, 3}, .dropped = {1, 0, UINT32_MAX}},
+        .upstream_epoch = UINT32_MAX,
+        .life = {UINT32_MAX, UINT32_MAX - 1, UINT64_MAX, true}};
     const struct record_key kept = {
         .key = key, .body_digest = key, .process = UINT64_MAX, .status = 11, .evicted = now};
+    const struct record_answer answer = {
+        .upstream_epoch = UINT32_MAX, .code = RECORD_ANSWER_DIFFERS, .text = bytes_of("why")};
     switch ((int)kind) {
     case RECORD_HUB:
         record_put_hub(writer, &hub);
@@ -127,8 +137,11 @@ static void put_image(struct cbor_writer *writer, enum record_kind kind) {
     case RECORD_ATTEMPT:
         record_put_attempt(writer, &attempt);
         break;
-    default:
+    case RECORD_KEY:
         record_put_key(writer, &kept);
+        break;
+    default:
+        record_put_answer(writer, &answer);
         break;
     }
 }
@@ -143,6 +156,7 @@ static void get_image(struct cbor_reader *reader, enum record_kind kind,
     struct record_phone phone;
     struct record_hub hub;
     struct record_key key;
+    struct record_answer answer;
     switch ((int)kind) {
     case RECORD_HUB:
         record_get_hub(reader, &hub);
@@ -162,8 +176,11 @@ static void get_image(struct cbor_reader *reader, enum record_kind kind,
     case RECORD_ATTEMPT:
         record_get_attempt(reader, &attempt);
         break;
-    default:
+    case RECORD_KEY:
         record_get_key(reader, &key);
+        break;
+    default:
+        record_get_answer(reader, &answer);
         break;
     }
     if (!cbor_reader_done(reader) || again == NULL) {
@@ -188,8 +205,11 @@ static void get_image(struct cbor_reader *reader, enum record_kind kind,
     case RECORD_ATTEMPT:
         record_put_attempt(again, &attempt);
         break;
-    default:
+    case RECORD_KEY:
         record_put_key(again, &key);
+        break;
+    default:
+        record_put_answer(again, &answer);
         break;
     }
 }
@@ -209,7 +229,7 @@ static void put_record(struct cbor_writer *writer, enum record_kind kind) {
 
 static void every_kind_comes_back_byte_for_byte(void **unused) {
     (void)unused;
-    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+    for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++) {
         struct cbor_writer writer;
         struct cbor_writer again;
         struct cbor_reader reader;
@@ -229,7 +249,7 @@ static void every_kind_comes_back_byte_for_byte(void **unused) {
 
 static void every_truncation_of_every_kind_fails(void **unused) {
     (void)unused;
-    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+    for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++) {
         struct cbor_writer writer;
         cbor_writer_init(&writer, first, sizeof first);
         put_record(&writer, (enum record_kind)kind);
@@ -247,15 +267,23 @@ static void every_truncation_of_every_kind_fails(void **unused) {
 /* A newer format may append fields to an image: they are skipped. */
 static void fields_of_a_newer_format_are_skipped(void **unused) {
     (void)unused;
-    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+    for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++) {
         struct cbor_writer writer;
         struct cbor_reader reader;
         cbor_writer_init(&writer, first, sizeof first);
         put_image(&writer, (enum record_kind)kind);
         assert_int_equal(first[0] >> 5, 4);
-        size_t head = (first[0] & 0x1f) == 24 ? 2 : 1;
-        assert_true(head == 1 && (first[0] & 0x1f) < 23);
-        first[0] += 1;
+        uint8_t count = first[0] & 0x1f;
+        assert_true(count < 24);
+        memmove(first + 2, first + 1, writer.size - 1);
+        first[0] = 0x98; /* the count follows: 23 is the last that needs no byte of its own */
+        first[1] = count + 1;
+        writer.size += 1;
+        if (count < 23) {
+            memmove(first + 1, first + 2, writer.size - 2);
+            first[0] = 0x80 | (uint8_t)(count + 1);
+            writer.size -= 1;
+        }
         cbor_put_text(&writer, bytes_of("new"));
         cbor_reader_init(&reader, (struct bytes){first, writer.size});
         get_image(&reader, (enum record_kind)kind, NULL);
@@ -266,9 +294,9 @@ static void fields_of_a_newer_format_are_skipped(void **unused) {
 /* Fields that the first format of a kind had, and the last byte of its image with all set. */
 static void records_of_the_first_format_are_read(void **unused) {
     (void)unused;
-    static const uint8_t counts[] = {10, 5, 18, 8, 18, 13, 5};
-    _Static_assert(array_count(counts) == RECORD_ANSWER, "every kind");
-    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+    static const uint8_t counts[] = {10, 5, 18, 8, 18, 13, 5, 3};
+    _Static_assert(array_count(counts) == RECORD_KIND_COUNT, "every kind");
+    for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++) {
         struct cbor_writer writer;
         struct cbor_reader reader;
         cbor_writer_init(&writer, first, sizeof first);
@@ -324,7 +352,7 @@ static void a_time_is_never_without_its_boot(void **unused) {
 /* Any byte of a record may be any other: refused, or read and written as what it is. */
 static void what_is_accepted_is_written_as_the_same_bytes(void **unused) {
     (void)unused;
-    for (unsigned kind = 0; kind < RECORD_ANSWER; kind++) {
+    for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++) {
         struct cbor_writer writer;
         cbor_writer_init(&writer, first, sizeof first);
         put_record(&writer, (enum record_kind)kind);
@@ -346,6 +374,41 @@ static void what_is_accepted_is_written_as_the_same_bytes(void **unused) {
             first[i / 256] = before;
         }
     }
+}
+
+/* Any byte may become any other: what is still taken is written as the same bytes. */
+static void every_changed_byte_is_refused_or_means_something_else(void **unused) {
+    (void)unused;
+    uint32_t taken = 0;
+    for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++) {
+        struct cbor_writer writer;
+        cbor_writer_init(&writer, first, sizeof first);
+        put_record(&writer, (enum record_kind)kind);
+        for (size_t i = 0; i < writer.size; i++) {
+            uint8_t before = first[i];
+            for (unsigned value = 0; value < 256; value++) {
+                struct cbor_writer again;
+                struct cbor_reader reader;
+                struct record_header header;
+                first[i] = (uint8_t)value;
+                cbor_reader_init(&reader, (struct bytes){first, writer.size});
+                record_get_header(&reader, &header);
+                if (reader.failed || header.kind != kind) {
+                    continue;
+                }
+                cbor_writer_init(&again, second, sizeof second);
+                record_put_header(&again, &header);
+                get_image(&reader, (enum record_kind)kind, &again);
+                if (cbor_reader_done(&reader)) {
+                    assert_int_equal(again.size, writer.size);
+                    assert_memory_equal(first, second, writer.size);
+                    taken += 1;
+                }
+            }
+            first[i] = before;
+        }
+    }
+    assert_true(taken > 10000);
 }
 
 static bool is_item_taken(const struct record_item *image) {
@@ -482,10 +545,107 @@ static void texts_beyond_their_limits_are_refused(void **unused) {
     }
 }
 
+static void every_category_has_its_name_of_the_specification(void **unused) {
+    (void)unused;
+    static const char *const names[] = {
+        "exit_code", "timeout",   "phone_lost", "phone_unauthorized", "usb",           "adb",
+        "fastboot",  "container", "capability", "host_restarted",     "lease_expired", "budget",
+        "deadline",  "poison",    "no_target",  "internal",
+    };
+    for (size_t i = 0; i < array_count(names); i++) {
+        bool is_there = false;
+        for (unsigned category = 0; category < RECORD_CATEGORY_COUNT; category++) {
+            is_there = is_there ||
+                       strcmp(record_category_name((enum record_category)category), names[i]) == 0;
+        }
+        assert_true(is_there);
+    }
+}
+
+/* Writes an origin, or a grant, with a number that it may not have. */
+static void a_part_names_an_item_and_an_assignment(void **unused) {
+    (void)unused;
+    struct record_request request = {.origin = {.process = 7, .item = 0}};
+    struct record_request found;
+    struct cbor_writer writer;
+    struct cbor_reader reader;
+    for (uint32_t item = 0; item < 2; item++) {
+        request.origin.item = item;
+        cbor_writer_init(&writer, first, sizeof first);
+        record_put_request(&writer, &request);
+        cbor_reader_init(&reader, (struct bytes){first, writer.size});
+        record_get_request(&reader, &found);
+        assert_int_equal(cbor_reader_done(&reader), item == 1);
+    }
+    assert_int_equal(found.origin.process, 7);
+    assert_memory_equal(first + writer.size - 5, "\x84\x00\x07\x00\x01", 5);
+    first[writer.size - 3] = 0;
+    cbor_reader_init(&reader, (struct bytes){first, writer.size});
+    record_get_request(&reader, &found);
+    assert_true(reader.failed);
+    struct record_item image = {.assignment = 5, .grant_ms = 9};
+    assert_true(is_item_taken(&image));
+    size_t at = 1;
+    cbor_reader_init(&reader, (struct bytes){first + 1, sizeof first - 1});
+    for (int field = 0; field < 22; field++) {
+        at += cbor_skip(&reader).size;
+    }
+    assert_memory_equal(first + at, "\x83\x05\x09\xf6", 4);
+    first[at + 1] = 0;
+    struct record_item item;
+    cbor_reader_init(&reader, (struct bytes){first, at + 4});
+    record_get_item(&reader, &item);
+    assert_true(reader.failed);
+}
+
+static void every_answer_has_a_name(void **unused) {
+    (void)unused;
+    assert_string_equal(record_answer_name(RECORD_ANSWER_DONE), "done");
+    assert_string_equal(record_answer_name(RECORD_ANSWER_CAPACITY_EXHAUSTED), "capacity_exhausted");
+    assert_string_equal(record_answer_name(RECORD_ANSWER_DIFFERS), "differs");
+    assert_int_equal(RECORD_ANSWER_DIFFERS, 10);
+}
+
+static void a_worker_always_has_a_name(void **unused) {
+    (void)unused;
+    struct record_item image = {.worker = bytes_of("w"), .claim = {digest, RECORD_DIGEST_BYTES}};
+    assert_true(is_item_taken(&image));
+    uint8_t bytes[512];
+    struct cbor_writer writer;
+    cbor_writer_init(&writer, bytes, sizeof bytes);
+    record_put_item(&writer, &image);
+    size_t changed = 0;
+    for (size_t i = 0; i + 2 < writer.size; i++) {
+        if (memcmp(bytes + i, "\x82\x61w", 3) == 0) { /* [ "w", claim ] */
+            bytes[i + 1] = 0x60;
+            memmove(bytes + i + 2, bytes + i + 3, writer.size - i - 3);
+            changed += 1;
+        }
+    }
+    assert_int_equal(changed, 1);
+    struct cbor_reader reader;
+    struct record_item read;
+    cbor_reader_init(&reader, (struct bytes){bytes, writer.size - 1});
+    record_get_item(&reader, &read);
+    assert_true(reader.failed);
+}
+
+static void every_kind_has_a_name_of_its_own(void **unused) {
+    (void)unused;
+    for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++) {
+        for (unsigned other = 0; other < kind; other++) {
+            assert_string_not_equal(record_kind_name((enum record_kind)kind),
+                                    record_kind_name((enum record_kind)other));
+        }
+    }
+    assert_string_equal(record_kind_name(RECORD_PHONE), "phone");
+}
+
 int protocol_record_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_comes_back_byte_for_byte),
         cmocka_unit_test(every_truncation_of_every_kind_fails),
+        cmocka_unit_test(every_changed_byte_is_refused_or_means_something_else),
         cmocka_unit_test(fields_of_a_newer_format_are_skipped),
         cmocka_unit_test(records_of_the_first_format_are_read),
         cmocka_unit_test(a_path_of_another_length_is_refused),
@@ -494,6 +654,11 @@ int protocol_record_tests(void) {
         cmocka_unit_test(a_time_larger_than_its_fields_is_refused),
         cmocka_unit_test(numbers_out_of_their_range_are_refused),
         cmocka_unit_test(texts_beyond_their_limits_are_refused),
+        cmocka_unit_test(every_category_has_its_name_of_the_specification),
+        cmocka_unit_test(a_worker_always_has_a_name),
+        cmocka_unit_test(a_part_names_an_item_and_an_assignment),
+        cmocka_unit_test(every_answer_has_a_name),
+        cmocka_unit_test(every_kind_has_a_name_of_its_own),
     };
     return cmocka_run_group_tests_name("protocol/record", tests, NULL, NULL);
 }

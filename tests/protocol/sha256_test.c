@@ -76,11 +76,18 @@ static void every_cut_gives_the_same_hash(void **unused) {
     }
 }
 
+static void without_the_instructions_it_is_the_same(void **unused) {
+    sha256_without_instructions();
+    the_vectors_of_fips_180_4_hold(unused);
+    a_million_letters_in_uneven_pieces(unused);
+}
+
 int protocol_sha256_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_vectors_of_fips_180_4_hold),
         cmocka_unit_test(a_million_letters_in_uneven_pieces),
         cmocka_unit_test(every_cut_gives_the_same_hash),
+        cmocka_unit_test(without_the_instructions_it_is_the_same),
     };
     return cmocka_run_group_tests_name("protocol/sha256", tests, NULL, NULL);
 }

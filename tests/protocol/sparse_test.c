@@ -239,12 +239,67 @@ static void damaged_images_are_refused(void **state) {
     assert_int_equal(expand(file, file_bytes, written), STATUS_MALFORMED);
 }
 
+static void an_image_of_nothing_is_at_its_end(void **state) {
+    (void)state;
+    make_image();
+    memset(file + 16, 0, 8); /* no blocks, no chunks */
+    struct sparse_image image;
+    assert_int_equal(open_bytes(&image, file, SPARSE_HEADER_BYTES), STATUS_OK);
+    struct sparse_place start = sparse_start(&image);
+    assert_true(sparse_is_end(&image, &start));
+    file[8] = SPARSE_HEADER_BYTES + 1; /* a header longer than the file */
+    assert_int_equal(open_bytes(&image, file, SPARSE_HEADER_BYTES), STATUS_MALFORMED);
+}
+
+/* A chunk is read again when a piece ends inside it: the file may be another one by then. */
+static void a_file_that_changed_under_a_place_is_refused(void **state) {
+    (void)state;
+    struct sparse_image image;
+    struct sparse_chunk chunk;
+    make_image();
+    assert_int_equal(open_bytes(&image, file, file_bytes), STATUS_OK);
+    struct sparse_place place = sparse_start(&image);
+    place.block = place.skipped = 101; /* of a chunk of 100 */
+    assert_int_equal(sparse_get_chunk(&image, &place, file + place.offset, &chunk),
+                     STATUS_MALFORMED);
+    place = sparse_start(&image);
+    const uint8_t *head = file + place.offset;
+    place.offset = file_bytes;
+    assert_int_equal(sparse_get_chunk(&image, &place, head, &chunk), STATUS_MALFORMED);
+}
+
+/* What is left of a piece is too small for the next chunk's head, or for its data. */
+static void a_piece_without_room_for_a_chunk_is_full(void **state) {
+    (void)state;
+    for (uint32_t left = 0; left < 2 * SPARSE_CHUNK_BYTES; left++) {
+        struct sparse_image image;
+        struct sparse_piece piece;
+        make_image();
+        assert_int_equal(open_bytes(&image, file, file_bytes), STATUS_OK);
+        struct sparse_place place = sparse_start(&image);
+        uint32_t heads = SPARSE_HEADER_BYTES + 2 * SPARSE_CHUNK_BYTES; /* of every piece */
+        sparse_piece_begin(&image, &piece, &place, heads + SPARSE_CHUNK_BYTES + 100 * BLOCK + left);
+        struct sparse_chunk chunk = chunk_at(&image, &piece.to);
+        assert_true(sparse_piece_add(&image, &piece, &chunk)); /* the raw one, whole */
+        chunk = chunk_at(&image, &piece.to);
+        assert_true(sparse_piece_add(&image, &piece, &chunk)); /* nothing */
+        chunk = chunk_at(&image, &piece.to);
+        bool fits = left >= SPARSE_CHUNK_BYTES + 4;
+        assert_int_equal(sparse_piece_add(&image, &piece, &chunk), fits);
+        assert_int_equal(piece.is_full, !fits);
+        assert_int_equal(piece.to.block, fits ? 140 : 100);
+    }
+}
+
 int protocol_sparse_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_pieces_of_an_image_write_what_the_image_writes),
         cmocka_unit_test(a_plain_image_is_cut_as_well),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(damaged_images_are_refused),
+        cmocka_unit_test(an_image_of_nothing_is_at_its_end),
+        cmocka_unit_test(a_file_that_changed_under_a_place_is_refused),
+        cmocka_unit_test(a_piece_without_room_for_a_chunk_is_full),
     };
     return cmocka_run_group_tests_name("protocol/sparse", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "protocol/sync_message.h"
+#include "protocol/sync_command.h"
 
 #include "protocol/sha256.h"
 #include "tests/test.h"
@@ -94,14 +94,15 @@ static void carries_groups_and_their_records_unchanged(void **state) {
 static void has_one_encoding(void **state) {
     (void)state;
     static const uint8_t expected[] = {
-        0x8b, 0x01, 0xf5, 0x50, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
+        0x91, 0x01, 0xf5, 0x50, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
         0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x03, /* epoch */
         0x84, 0x09, 0x19, 0x03, 0xe8, 0x02, 0x1b, 0x00, 0x00, 0x01, 0x8b, 0xcf, 0xe5, 0x68,
         0x00, 0x82, 0x18, 0x28, 0x48, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77, /* cursor */
         0x18, 0x80, 0x05, 0x00, 0x18, 0x29, 0x82,                                     /* groups */
         0x82, 0x48, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x82, 0x43, 0x82, 0x01,
         0x02, 0x42, 0xff, 0x00, /* record b */
-        0x82, 0x48, 0x02, 0x02, 0x02, 0x02, 0x02, 0x02, 0x02, 0x02, 0x81, 0x41, 0x07,
+        0x82, 0x48, 0x02, 0x02, 0x02, 0x02, 0x02, 0x02, 0x02, 0x02, 0x81, 0x41, 0x07, 0xf6,
+        0x00, 0x00, 0x00, 0xf6, 0x00, /* no gap; zeros; no inventory */
     };
     uint8_t buffer[512];
     struct bytes message = two_groups(buffer, sizeof buffer);
@@ -160,6 +161,9 @@ static void writes_the_largest_head_in_its_room(void **state) {
     push.now = record_time_of(UINT64_MAX, UINT64_MAX, UINT64_MAX, 2);
     push.cursor = push.command = SYNC_SEQ_MAX;
     push.first_seq = SYNC_SEQ_MAX;
+    push.wait_ms = push.upstream_epoch = push.idle = push.reply_bytes_max = UINT32_MAX;
+    push.gap.first = push.gap.last = SYNC_SEQ_MAX;
+    memset(push.gap.dropped, 0xff, sizeof push.gap.dropped);
     sync_writer_init(&writer, buffer, sizeof buffer);
     struct bytes message = sync_writer_end(&writer, &push);
     assert_int_equal(sync_push_read(message, &push), STATUS_OK);
@@ -228,9 +232,10 @@ static void refuses_what_a_push_may_not_say(void **state) {
     assert_int_equal(read_changed(0, 0x8a), STATUS_MALFORMED);  /* a field less */
     uint8_t buffer[512];
     struct bytes message = two_groups(buffer, sizeof buffer);
-    size_t count_at = message.size - 3; /* of the last group's records */
-    assert_int_equal(read_changed(count_at, 0x80), STATUS_MALFORMED);         /* a group of none */
-    assert_int_equal(read_changed(message.size - 2, 0x40), STATUS_MALFORMED); /* an empty record */
+    size_t end = message.size - 6; /* of the groups */
+    size_t count_at = end - 3;     /* of the last group's records */
+    assert_int_equal(read_changed(count_at, 0x80), STATUS_MALFORMED); /* a group of none */
+    assert_int_equal(read_changed(end - 2, 0x40), STATUS_MALFORMED);  /* an empty record */
 }
 
 static void refuses_sequence_numbers_that_overflow(void **state) {
@@ -254,14 +259,47 @@ static void skips_fields_of_a_newer_version(void **state) {
     struct bytes message = two_groups(buffer, sizeof buffer);
     uint8_t *bytes = buffer + (message.data - buffer);
     struct sync_push push;
-    bytes[0] = 0x8c;
-    bytes[message.size] = 0x82; /* [1, "a"] */
-    bytes[message.size + 1] = 0x01;
-    bytes[message.size + 2] = 0x61;
-    bytes[message.size + 3] = 'a';
-    message.size += 4;
+    const uint8_t more[] = {0x82, 0x01, 0x61, 'a'}; /* [1, "a"] */
+    bytes[0] = 0x92;
+    memcpy(bytes + message.size, more, sizeof more);
+    message.size += sizeof more;
     assert_int_equal(sync_push_read(message, &push), STATUS_OK);
     assert_int_equal(push.last_seq, 43);
+    assert_int_equal(push.gap.first, 0);
+}
+
+/* A push of one record with a gap in front of it. */
+static struct bytes with_gap(uint8_t *buffer, size_t capacity, const struct record_gap *gap) {
+    struct sync_writer writer;
+    struct sync_push push = sample();
+    push.gap = *gap;
+    sync_writer_init(&writer, buffer, capacity);
+    sync_writer_group(&writer, chain_2, 1);
+    sync_writer_record(&writer, body_of(record_b));
+    assert_true(sync_writer_group_end(&writer));
+    return sync_writer_end(&writer, &push);
+}
+
+static void carries_a_gap_in_front_of_its_groups(void **state) {
+    (void)state;
+    uint8_t buffer[512];
+    const struct record_gap gap = {
+        .first = 30, .last = 40, .chain = {9, 8, 7}, .dropped = {0, 1, 2, 3, 4, 5, 6, UINT32_MAX}};
+    struct bytes message = with_gap(buffer, sizeof buffer, &gap);
+    struct sync_push push;
+    assert_int_equal(sync_push_read(message, &push), STATUS_OK);
+    assert_memory_equal(&push.gap, &gap, sizeof gap);
+    assert_int_equal(push.group_count, 1);
+    for (size_t size = 0; size < message.size; size++) {
+        assert_int_equal(sync_push_read((struct bytes){message.data, size}, &push),
+                         STATUS_MALFORMED);
+    }
+    const struct record_gap wrong[] = {{.first = 41, .last = 40},
+                                       {.first = 1, .last = SYNC_SEQ_MAX + 1}};
+    for (size_t i = 0; i < array_count(wrong); i++) {
+        message = with_gap(buffer, sizeof buffer, &wrong[i]);
+        assert_int_equal(sync_push_read(message, &push), STATUS_MALFORMED);
+    }
 }
 
 static void chains_as_the_store_does(void **state) {
@@ -295,7 +333,8 @@ static struct bytes write_reply(uint8_t *buffer, size_t capacity, uint32_t comma
     for (uint32_t i = 0; i < command_count; i++) {
         struct sync_command command = {
             .number = 500 + i, .kind = i, .rest = i == 0 ? (struct bytes){0} : body_of(rest)};
-        sync_command_write(&writer, &command, i == 0 ? 0 : 2);
+        command.rest_count = i == 0 ? 0 : 2;
+        sync_command_write(&writer, &command);
     }
     assert_false(writer.overflow);
     struct sync_reply reply = {
@@ -343,10 +382,131 @@ static void keeps_a_place_for_commands(void **state) {
     assert_int_equal(command.number, 500);
     assert_int_equal(command.kind, 0);
     assert_int_equal(command.rest.size, 0);
+    assert_int_equal(command.rest_count, 0);
     assert_true(sync_command_next(&reply.commands, &command));
     assert_int_equal(command.number, 501);
     assert_int_equal(command.rest.size, 3);
+    assert_int_equal(command.rest_count, 2);
     assert_false(sync_command_next(&reply.commands, &command));
+}
+
+static void carries_offers_and_grants(void **state) {
+    (void)state;
+    const struct sync_offer offer = {.process = SYNC_SEQ_MAX,
+                                     .generation = 2,
+                                     .item = 3,
+                                     .assignment = 4,
+                                     .ttl_ms = UINT32_MAX,
+                                     .request = body_of(record_a),
+                                     .phone_id = bytes_of("SIM001"),
+                                     .account = bytes_of("a"),
+                                     .attempt = 5,
+                                     .attempts_counted = 6,
+                                     .actions_done = 7,
+                                     .actions_digest = UINT64_MAX};
+    const struct sync_grant grant = {.process = 9, .item = 1, .assignment = 2, .ttl_ms = 900000};
+    uint8_t commands[128];
+    uint8_t grants[64];
+    uint8_t buffer[512];
+    struct cbor_writer writer;
+    cbor_writer_init(&writer, commands, sizeof commands);
+    sync_offer_write(&writer, 500, &offer);
+    struct sync_reply reply = {.command_count = 1,
+                               .commands = {commands, writer.size},
+                               .upstream_epoch = 3,
+                               .grant_count = 2,
+                               .epoch = 8,
+                               .verdicts = body_of(record_c)};
+    cbor_writer_init(&writer, grants, sizeof grants);
+    sync_grant_write(&writer, &grant);
+    sync_grant_write(&writer, &grant);
+    reply.grants = (struct bytes){grants, writer.size};
+    cbor_writer_init(&writer, buffer, sizeof buffer);
+    sync_reply_write(&writer, &reply);
+    struct sync_reply found;
+    struct sync_command command;
+    struct sync_offer taken;
+    struct sync_grant renewed = {0};
+    assert_int_equal(sync_reply_read((struct bytes){buffer, writer.size}, &found), STATUS_OK);
+    assert_int_equal(found.upstream_epoch, 3);
+    assert_int_equal(found.epoch, 8);
+    assert_body(found.verdicts, body_of(record_c));
+    assert_true(sync_command_next(&found.commands, &command));
+    assert_int_equal(sync_offer_read(&command, &taken), STATUS_OK);
+    assert_true(taken.process == SYNC_SEQ_MAX && taken.generation == 2 && taken.item == 3 &&
+                taken.assignment == 4 && taken.ttl_ms == UINT32_MAX && taken.attempt == 5 &&
+                taken.attempts_counted == 6 && taken.actions_done == 7 &&
+                taken.actions_digest == UINT64_MAX);
+    assert_body(taken.request, body_of(record_a));
+    assert_body(taken.phone_id, bytes_of("SIM001"));
+    assert_body(taken.account, bytes_of("a"));
+    for (int i = 0; i < 2; i++) {
+        assert_true(sync_grant_next(&found.grants, &renewed));
+        assert_true(renewed.process == 9 && renewed.item == 1 && renewed.assignment == 2 &&
+                    renewed.ttl_ms == 900000);
+    }
+    assert_false(sync_grant_next(&found.grants, &renewed));
+    for (size_t size = 0; size < writer.size; size++) {
+        assert_int_equal(sync_reply_read((struct bytes){buffer, size}, &found), STATUS_MALFORMED);
+    }
+}
+
+static void reads_a_reply_of_the_step_before(void **state) {
+    (void)state;
+    uint8_t buffer[256];
+    struct sync_reply reply;
+    struct bytes message = write_reply(buffer, sizeof buffer, 2);
+    assert_memory_equal(buffer + message.size - 4, "\x00\x80\x00\xf6", 4);
+    buffer[0] = 0x88;
+    message.size -= 4;
+    assert_int_equal(sync_reply_read(message, &reply), STATUS_OK);
+    assert_int_equal(reply.command_count, 2);
+    assert_int_equal(reply.upstream_epoch, 0);
+    assert_int_equal(reply.grant_count, 0);
+}
+
+static void reads_a_push_of_the_steps_before(void **state) {
+    (void)state;
+    uint8_t buffer[512];
+    struct bytes message = two_groups(buffer, sizeof buffer);
+    uint8_t *bytes = buffer + (message.data - buffer);
+    struct sync_push push;
+    static const uint8_t steps[] = {11, 12, 16, 17}; /* without a gap, with it, and so on */
+    for (size_t i = 0; i < array_count(steps); i++) {
+        bytes[0] = (uint8_t)(0x80 | steps[i]);
+        struct bytes older = {bytes, message.size - 17 + steps[i]};
+        assert_int_equal(sync_push_read(older, &push), STATUS_OK);
+        assert_int_equal(push.group_count, 2);
+    }
+}
+
+static void carries_what_a_hub_says_of_its_polls(void **state) {
+    (void)state;
+    uint8_t buffer[SYNC_PUSH_HEAD_MAX + 200];
+    uint8_t page[250]; /* more than the tail has room for */
+    struct cbor_writer item;
+    struct sync_writer writer;
+    struct sync_push push = sample();
+    cbor_writer_init(&item, page, sizeof page);
+    cbor_put_bytes(&item, (struct bytes){buffer, 220});
+    push.wait_ms = 20000;
+    push.upstream_epoch = 4;
+    push.idle = 3;
+    push.reply_bytes_max = 4000;
+    push.inventory = (struct bytes){page, item.size};
+    sync_writer_init(&writer, buffer, sizeof buffer);
+    struct bytes message = sync_writer_end(&writer, &push);
+    struct sync_push found;
+    assert_int_equal(sync_push_read(message, &found), STATUS_OK);
+    assert_int_equal(found.wait_ms, 20000);
+    assert_int_equal(found.upstream_epoch, 4);
+    assert_int_equal(found.idle, 3);
+    assert_int_equal(found.reply_bytes_max, 4000);
+    assert_body(found.inventory, push.inventory);
+    for (size_t size = 0; size < message.size; size++) {
+        assert_int_equal(sync_push_read((struct bytes){message.data, size}, &found),
+                         STATUS_MALFORMED);
+    }
 }
 
 static void refuses_every_truncation_of_a_reply(void **state) {
@@ -372,8 +532,135 @@ static void refuses_what_a_reply_may_not_say(void **state) {
     assert_int_equal(sync_reply_read(message, &reply), STATUS_MALFORMED);
     buffer[2] = SYNC_OK;
     assert_int_equal(sync_reply_read(message, &reply), STATUS_OK);
-    buffer[message.size - 1] = 0x81; /* one command, and there is none */
+    buffer[message.size - 5] = 0x81; /* one command, and there is none */
     assert_int_equal(sync_reply_read(message, &reply), STATUS_MALFORMED);
+}
+
+static void takes_as_many_groups_as_a_message_may_have(void **state) {
+    (void)state;
+    static uint8_t buffer[SYNC_PUSH_HEAD_MAX + (SYNC_GROUPS_MAX + 1) * 16];
+    struct sync_writer writer;
+    struct sync_push push = sample();
+    sync_writer_init(&writer, buffer, sizeof buffer);
+    for (uint32_t i = 0; i <= SYNC_GROUPS_MAX; i++) {
+        sync_writer_group(&writer, chain_1, 1);
+        sync_writer_record(&writer, body_of(record_c));
+        assert_int_equal(sync_writer_group_end(&writer), i < SYNC_GROUPS_MAX);
+    }
+    struct bytes message = sync_writer_end(&writer, &push);
+    assert_int_equal(sync_push_read(message, &push), STATUS_OK);
+    assert_int_equal(push.group_count, SYNC_GROUPS_MAX);
+}
+
+static void refuses_a_push_that_begins_nowhere(void **state) {
+    (void)state;
+    static const uint8_t numbers[] = {0x18, 0x80, 0x05, 0x00, 0x18, 0x29}; /* capacity to first */
+    uint8_t buffer[512];
+    struct bytes message = two_groups(buffer, sizeof buffer);
+    uint8_t *bytes = buffer + (message.data - buffer);
+    size_t at = 48;
+    assert_memory_equal(bytes + at, numbers, sizeof numbers);
+    bytes[at + 4] = 0x00; /* the first sequence number is 0 */
+    memmove(bytes + at + 5, bytes + at + 6, message.size - at - 6);
+    message.size -= 1;
+    struct sync_push push;
+    assert_int_equal(sync_push_read(message, &push), STATUS_MALFORMED);
+    bytes[at + 4] = 0x01;
+    assert_int_equal(sync_push_read(message, &push), STATUS_OK);
+}
+
+static void refuses_a_command_without_its_number_or_kind(void **state) {
+    (void)state;
+    uint8_t buffer[256];
+    struct sync_reply reply;
+    struct bytes message = write_reply(buffer, sizeof buffer, 1);
+    buffer[0] = 0x88; /* then it ends with [ 500, 0 ] */
+    size_t at = message.size - 4 - 5;
+    assert_memory_equal(buffer + at, "\x82\x19\x01\xf4\x00", 5);
+    static const struct {
+        const char *command;
+        size_t size;
+    } rows[] = {{"\x82\x00\x00", 3}, {"\x81\x05", 2}, {"\x80", 1}};
+    for (size_t i = 0; i < array_count(rows); i++) {
+        memcpy(buffer + at, rows[i].command, rows[i].size);
+        assert_int_equal(sync_reply_read((struct bytes){buffer, at + rows[i].size}, &reply),
+                         STATUS_MALFORMED);
+    }
+    memcpy(buffer + at, "\x82\x01\x00", 3);
+    assert_int_equal(sync_reply_read((struct bytes){buffer, at + 3}, &reply), STATUS_OK);
+}
+
+static void refuses_a_push_without_its_time(void **state) {
+    (void)state;
+    uint8_t buffer[512];
+    struct bytes message = two_groups(buffer, sizeof buffer);
+    uint8_t *bytes = buffer + (message.data - buffer);
+    struct sync_push push;
+    enum { AT = 21, SIZE = 15 };
+    assert_memory_equal(bytes + AT, "\x84\x09\x19", 3);
+    bytes[AT] = 0xf6;
+    memmove(bytes + AT + 1, bytes + AT + SIZE, message.size - AT - SIZE);
+    message.size -= SIZE - 1;
+    assert_int_equal(sync_push_read(message, &push), STATUS_MALFORMED);
+}
+
+static void refuses_a_grant_that_names_nothing(void **state) {
+    (void)state;
+    static const struct {
+        const char *grant;
+        size_t size;
+        enum status status;
+    } rows[] = {
+        {"\x84\x01\x02\x03\x04", 5, STATUS_OK},
+        {"\x84\x00\x02\x03\x04", 5, STATUS_MALFORMED},         /* no process */
+        {"\x84\x01\x00\x03\x04", 5, STATUS_MALFORMED},         /* no item */
+        {"\x84\x01\x02\x00\x04", 5, STATUS_MALFORMED},         /* no assignment */
+        {"\x83\x01\x02\x03", 4, STATUS_MALFORMED},             /* no time to live */
+        {"\x85\x01\x02\x03\x04\x61\x78", 7, STATUS_OK},        /* a field of a later version */
+        {"\x85\x01\x02\x03\x04\x62\x78", 7, STATUS_MALFORMED}, /* that is not whole */
+    };
+    for (size_t i = 0; i < array_count(rows); i++) {
+        uint8_t buffer[256];
+        struct cbor_writer writer;
+        struct sync_reply found;
+        struct sync_grant grant = {0};
+        const struct sync_reply reply = {.grant_count = 1,
+                                         .grants = {(const uint8_t *)rows[i].grant, rows[i].size}};
+        cbor_writer_init(&writer, buffer, sizeof buffer);
+        sync_reply_write(&writer, &reply);
+        assert_int_equal(sync_reply_read((struct bytes){buffer, writer.size}, &found),
+                         rows[i].status);
+        if (rows[i].status == STATUS_OK) {
+            assert_true(sync_grant_next(&found.grants, &grant));
+            assert_true(grant.process == 1 && grant.item == 2 && grant.assignment == 3 &&
+                        grant.ttl_ms == 4);
+            assert_false(sync_grant_next(&found.grants, &grant));
+        }
+    }
+}
+
+/* Any byte of a reply may become any other: what is taken is walked to its end. */
+static void walks_every_reply_that_it_takes(void **state) {
+    (void)state;
+    uint8_t buffer[256];
+    struct bytes message = write_reply(buffer, sizeof buffer, 3);
+    for (size_t i = 0; i < message.size; i++) {
+        uint8_t before = buffer[i];
+        for (unsigned value = 0; value < 256; value++) {
+            struct sync_reply reply;
+            struct sync_command command;
+            buffer[i] = (uint8_t)value;
+            if (sync_reply_read(message, &reply) == STATUS_OK) {
+                uint32_t count = 0;
+                while (sync_command_next(&reply.commands, &command)) {
+                    assert_true(command.number > 0);
+                    count += 1;
+                }
+                assert_int_equal(count, reply.command_count);
+            }
+        }
+        buffer[i] = before;
+    }
 }
 
 int protocol_sync_message_tests(void) {
@@ -389,11 +676,22 @@ int protocol_sync_message_tests(void) {
         cmocka_unit_test(refuses_what_a_push_may_not_say),
         cmocka_unit_test(refuses_sequence_numbers_that_overflow),
         cmocka_unit_test(skips_fields_of_a_newer_version),
+        cmocka_unit_test(carries_a_gap_in_front_of_its_groups),
         cmocka_unit_test(chains_as_the_store_does),
         cmocka_unit_test(carries_a_reply),
         cmocka_unit_test(keeps_a_place_for_commands),
         cmocka_unit_test(refuses_every_truncation_of_a_reply),
         cmocka_unit_test(refuses_what_a_reply_may_not_say),
+        cmocka_unit_test(takes_as_many_groups_as_a_message_may_have),
+        cmocka_unit_test(refuses_a_push_that_begins_nowhere),
+        cmocka_unit_test(refuses_a_command_without_its_number_or_kind),
+        cmocka_unit_test(refuses_a_push_without_its_time),
+        cmocka_unit_test(refuses_a_grant_that_names_nothing),
+        cmocka_unit_test(walks_every_reply_that_it_takes),
+        cmocka_unit_test(carries_offers_and_grants),
+        cmocka_unit_test(reads_a_reply_of_the_step_before),
+        cmocka_unit_test(reads_a_push_of_the_steps_before),
+        cmocka_unit_test(carries_what_a_hub_says_of_its_polls),
     };
     return cmocka_run_group_tests_name("protocol/sync_message", tests, NULL, NULL);
 }

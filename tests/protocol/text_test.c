@@ -60,11 +60,33 @@ static void writes_while_it_fits_and_never_a_part(void **state) {
     assert_int_equal(writer.size, 22);
 }
 
+static void a_number_ends_at_the_first_byte_that_is_no_digit(void **state) {
+    (void)state;
+    uint64_t number = 0;
+    struct bytes above = bytes_of("12:"), below = bytes_of("34/");
+    assert_true(text_take_number(&above, &number));
+    assert_int_equal(number, 12);
+    assert_true(text_take_number(&below, &number));
+    assert_int_equal(number, 34);
+    struct bytes endless = bytes_of("00000000000000000001"); /* 20 digits, however small */
+    assert_false(text_take_number(&endless, &number));
+    assert_int_equal(endless.size, 20);
+}
+
+static void texts_without_bytes_are_one_text(void **state) {
+    (void)state;
+    assert_true(text_is((struct bytes){NULL, 0}, bytes_of("")));
+    assert_false(text_is((struct bytes){NULL, 0}, bytes_of("a")));
+    assert_false(text_is(bytes_of("b"), bytes_of("a")));
+}
+
 int protocol_text_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_a_prefix_only_when_it_is_there),
         cmocka_unit_test(takes_a_number_of_up_to_18_digits),
         cmocka_unit_test(writes_while_it_fits_and_never_a_part),
+        cmocka_unit_test(a_number_ends_at_the_first_byte_that_is_no_digit),
+        cmocka_unit_test(texts_without_bytes_are_one_text),
     };
     return cmocka_run_group_tests_name("protocol/text", tests, NULL, NULL);
 }

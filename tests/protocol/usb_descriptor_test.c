@@ -49,6 +49,21 @@ static void refused_because(const char *why) {
     assert_string_equal(reason, why);
 }
 
+static void counts_the_endpoints_that_a_controller_keeps(void **state) {
+    (void)state;
+    struct bytes configuration;
+    assert_int_equal(usb_get_configuration((struct bytes){bytes, size}, 1, &configuration, &reason),
+                     STATUS_OK);
+    assert_int_equal(usb_count_endpoints(configuration), 6);
+    bytes[ADB_IN + 2] = 0x81; /* of an alternate setting: the same one */
+    assert_int_equal(usb_count_endpoints(configuration), 5);
+    for (size_t cut = 0; cut < configuration.size; cut++) {
+        assert_in_range(usb_count_endpoints((struct bytes){configuration.data, cut}), 1, 5);
+    }
+    bytes[MTP] = 0; /* no end */
+    assert_int_equal(usb_count_endpoints(configuration), 1);
+}
+
 static void finds_the_adb_interface_of_a_phone(void **state) {
     (void)state;
     struct usb_device device;
@@ -194,9 +209,124 @@ static void strings_that_lie_are_refused(void **state) {
     }
 }
 
+static void what_stands_first_is_a_device_descriptor(void **state) {
+    (void)state;
+    bytes[0] = 17;
+    refused_because("there is no device descriptor");
+    bytes[0] = 18;
+    bytes[1] = 2;
+    refused_because("there is no device descriptor");
+}
+
+static void what_follows_is_a_configuration(void **state) {
+    (void)state;
+    static const char why[] = "fewer configurations than the device descriptor says";
+    bytes[CONFIGURATION] = 8;
+    refused_because(why);
+    bytes[CONFIGURATION] = 9;
+    bytes[CONFIGURATION + 1] = 4;
+    refused_because(why);
+    bytes[CONFIGURATION + 1] = 2;
+    bytes[17] = 2; /* says that there are two */
+    struct bytes configuration;
+    assert_int_equal(usb_get_configuration((struct bytes){bytes, size}, 2, &configuration, &reason),
+                     STATUS_MALFORMED);
+    assert_string_equal(reason, why);
+}
+
+static void a_configuration_is_as_long_as_it_says(void **state) {
+    (void)state;
+    for (size_t bytes_given = 0; bytes_given < size - CONFIGURATION; bytes_given++) {
+        reason = NULL;
+        assert_int_equal(usb_find_interface((struct bytes){bytes + CONFIGURATION, bytes_given},
+                                            usb_kind_adb, &found, &reason),
+                         STATUS_MALFORMED);
+        assert_string_equal(reason, "a configuration's total length is wrong");
+    }
+}
+
+static void an_interface_needs_one_endpoint_each_way(void **state) {
+    (void)state;
+    static const char why[] = "its interface does not have one bulk endpoint each way";
+    bytes[ADB_OUT + 2] = 0x84; /* both in */
+    refused_because(why);
+    bytes[ADB_OUT + 2] = 0x02;
+    bytes[ADB_IN + 2] = 0x03; /* both out */
+    refused_because(why);
+    bytes[ADB_IN + 2] = 0x83;
+    bytes[ADB_OUT + 3] = 3; /* one of them interrupt */
+    refused_because(why);
+}
+
+/* Class, subclass and protocol together, and only of the interface's first setting. */
+static void an_interface_of_another_kind_is_passed_by(void **state) {
+    (void)state;
+    for (size_t field = 3; field <= 7; field++) {
+        if (field == 4) {
+            continue; /* the endpoint count */
+        }
+        bytes[ADB + field] ^= 0x10;
+        assert_int_equal(look(usb_kind_adb), STATUS_NOT_FOUND);
+        bytes[ADB + field] ^= 0x10;
+    }
+    memcpy(bytes + size, bytes + ADB, size - ADB); /* a second one: the first is taken */
+    bytes[size + 2] = 7;
+    size += size - ADB;
+    bytes[CONFIGURATION + 2] = (uint8_t)(size - CONFIGURATION);
+    assert_int_equal(look(usb_kind_adb), STATUS_OK);
+    assert_int_equal(found.number, 1);
+}
+
+static void packets_are_of_a_size_that_usb_knows(void **state) {
+    (void)state;
+    static const uint16_t known[] = {8, 16, 32, 64, 512, 1024};
+    size_t taken = 0;
+    for (unsigned packet = 0; packet <= 2048; packet++) {
+        bytes[ADB_IN + 4] = (uint8_t)packet;
+        bytes[ADB_IN + 5] = (uint8_t)(packet >> 8);
+        if (taken < array_count(known) && packet == known[taken]) {
+            assert_int_equal(look(usb_kind_adb), STATUS_OK);
+            assert_int_equal(found.in.packet_bytes, packet);
+            taken += 1;
+        } else {
+            refused_because("a bulk endpoint has a packet size that USB does not know");
+        }
+    }
+    assert_int_equal(taken, array_count(known));
+}
+
+static void surrogates_come_in_pairs(void **state) {
+    (void)state;
+    static const struct {
+        uint8_t units[4];
+        enum status status;
+        const char *text;
+    } rows[] = {
+        {{0x3d, 0xd8, 0x00, 0xdc}, STATUS_OK, "\xf0\x9f\x90\x80"},
+        {{0x3d, 0xd8, 0x41, 0x00}, STATUS_MALFORMED, ""}, /* high, then a letter */
+        {{0x3d, 0xd8, 0x00, 0xe0}, STATUS_MALFORMED, ""}, /* high, then one above */
+        {{0x00, 0xdc, 0x41, 0x00}, STATUS_MALFORMED, ""}, /* low alone */
+        {{0x41, 0x00, 0x3d, 0xd8}, STATUS_MALFORMED, ""}, /* high at the end */
+        {{0x00, 0xe0, 0x41, 0x00},
+         STATUS_OK,
+         "\xee\x80\x80"
+         "A"},                                            /* above them */
+        {{0x41, 0x00, 0x00, 0x00}, STATUS_MALFORMED, ""}, /* a NUL would end it early */
+    };
+    for (size_t i = 0; i < array_count(rows); i++) {
+        uint8_t descriptor[6] = {6, 3};
+        char text[16];
+        memcpy(descriptor + 2, rows[i].units, 4);
+        assert_int_equal(usb_get_string((struct bytes){descriptor, 6}, text, sizeof text),
+                         rows[i].status);
+        assert_string_equal(text, rows[i].text);
+    }
+}
+
 int protocol_usb_descriptor_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(finds_the_adb_interface_of_a_phone, set_up),
+        cmocka_unit_test_setup(counts_the_endpoints_that_a_controller_keeps, set_up),
         cmocka_unit_test_setup(finds_nothing_in_another_configuration, set_up),
         cmocka_unit_test_setup(every_truncation_is_refused, set_up),
         cmocka_unit_test_setup(lengths_that_lie_are_refused, set_up),
@@ -207,6 +337,13 @@ int protocol_usb_descriptor_tests(void) {
         cmocka_unit_test_setup(a_device_without_configuration_is_refused, set_up),
         cmocka_unit_test_setup(strings_become_utf_8, set_up),
         cmocka_unit_test_setup(strings_that_lie_are_refused, set_up),
+        cmocka_unit_test_setup(what_stands_first_is_a_device_descriptor, set_up),
+        cmocka_unit_test_setup(what_follows_is_a_configuration, set_up),
+        cmocka_unit_test_setup(a_configuration_is_as_long_as_it_says, set_up),
+        cmocka_unit_test_setup(an_interface_needs_one_endpoint_each_way, set_up),
+        cmocka_unit_test_setup(an_interface_of_another_kind_is_passed_by, set_up),
+        cmocka_unit_test_setup(packets_are_of_a_size_that_usb_knows, set_up),
+        cmocka_unit_test_setup(surrogates_come_in_pairs, set_up),
     };
     return cmocka_run_group_tests_name("protocol/usb_descriptor", tests, NULL, NULL);
 }

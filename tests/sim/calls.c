@@ -6,26 +6,6 @@
 
 enum sim_trick { TRICK_NONE, TRICK_NOT_UTF8, TRICK_TOO_LARGE };
 
-/* ---- capabilities: named a, b, … so that the name tells the index ---- */
-
-void sim_capabilities_set(struct sim_host *host) {
-    struct sim_world *world = host->world;
-    for (uint32_t c = 0; c < SIM_CAPABILITIES; c++) {
-        struct capability capability = {
-            .routings = 7,
-            .attempts_max = c == 2 ? 20 : 3,
-            .backoff = {.base_ms = c == 2 ? 0 : 2000, .cap_ms = 30000, .factor = 2},
-            .retryable = ~(UINT32_C(1) << RECORD_CATEGORY_CAPABILITY),
-            .attempt_ms = SIM_ATTEMPT_MS,
-            .action_count = c == 3 ? 1 : 3,
-            .once_actions = c == 1 ? 2 : 0,
-        };
-        capability.name[0] = (char)('a' + c);
-        enum status status = hub_capability_set(&host->hub, &capability);
-        sim_require(world, status == STATUS_OK, "F a capability is refused: %d", status);
-    }
-}
-
 /* ---- orders ---- */
 
 static void digest_of(uint32_t number, uint8_t digest[RECORD_DIGEST_BYTES]) {
@@ -39,14 +19,20 @@ static void digest_of(uint32_t number, uint8_t digest[RECORD_DIGEST_BYTES]) {
 static void draw_order(struct sim_host *host, struct sim_call *call) {
     struct sim_dice *dice = &host->world->dice;
     uint64_t wall_ms = sim_clock_wall(&host->clock, host->world->now_ms);
-    call->capability = (uint8_t)sim_dice_roll(dice, SIM_CAPABILITIES);
+    uint32_t capability = sim_dice_roll(dice, SIM_CAPABILITIES + SIM_EXTERNAL);
+    call->capability = (uint8_t)(capability % SIM_CAPABILITIES); /* the hub's own twice as often */
     call->items = sim_dice_roll(dice, 4) == 0 ? (uint8_t)sim_dice_between(dice, 1, 4) : 1;
     call->priority = (uint8_t)sim_dice_roll(dice, 3);
     call->has_phones = host->hub.phone_count > 0 && sim_dice_roll(dice, 3) == 0;
     for (uint32_t i = 0; i < call->items && call->has_phones; i++) {
         call->phones[i] = sim_dice_roll(dice, host->hub.phone_count);
     }
-    call->items = call->has_phones ? call->items : 1;
+    bool has_accounts = sim_dice_roll(dice, 6) == 0;
+    for (uint32_t i = 0; i < call->items && has_accounts; i++) {
+        call->accounts[i] = (uint8_t)sim_dice_between(dice, 1, SIM_LOCKS);
+    }
+    call->items = call->has_phones || has_accounts ? call->items : 1;
+    call->lock = sim_dice_roll(dice, 6) == 0 ? (uint8_t)sim_dice_between(dice, 1, SIM_LOCKS) : 0;
     if (sim_dice_roll(dice, 3) == 0) {
         bool is_old = host->key_next > 0 && sim_dice_roll(dice, 2) == 0;
         uint32_t back = sim_dice_roll(dice, 12);
@@ -55,11 +41,14 @@ static void draw_order(struct sim_host *host, struct sim_call *call) {
     }
     call->body = call->key * 2 + (sim_dice_roll(dice, 5) == 0 ? 1 : 0);
     call->input_bytes = sim_dice_roll(dice, 8) == 0 ? sim_dice_roll(dice, 700) : 2;
-    uint32_t later = sim_dice_roll(dice, 10);
-    if (later <= 1 && wall_ms != 0) {
+    uint32_t later = sim_dice_roll(dice, 30);
+    if (later == 29 && wall_ms != 0) {
+        call->deadline_ms = wall_ms - 1; /* it is over: nothing is planned */
+    }
+    if (later <= 3 && wall_ms != 0) {
         call->not_before_ms = wall_ms + sim_dice_roll(dice, 600000);
     }
-    if ((later == 1 || later == 2) && wall_ms != 0) {
+    if (later >= 3 && later <= 6 && wall_ms != 0) {
         call->deadline_ms = wall_ms + sim_dice_roll(dice, 900000);
     }
     uint32_t trick = sim_dice_roll(dice, 100);
@@ -73,6 +62,8 @@ static enum status accept(struct sim_host *host, const struct sim_call *call,
     uint8_t key[RECORD_DIGEST_BYTES];
     uint8_t body[RECORD_DIGEST_BYTES];
     uint64_t numbers[4];
+    struct bytes accounts[4];
+    static const char locks[] = "0123456789";
     char name = (char)('a' + call->capability);
     memset(inputs, ' ', sizeof inputs);
     digest_of(call->key, key);
@@ -93,13 +84,18 @@ static enum status accept(struct sim_host *host, const struct sim_call *call,
     if (call->key != 0) {
         request.key = (struct bytes){key, RECORD_DIGEST_BYTES};
     }
+    if (call->lock != 0) {
+        request.concurrency_key = (struct bytes){(const uint8_t *)locks + call->lock, 1};
+    }
     for (uint32_t i = 0; i < 4; i++) {
+        accounts[i] = (struct bytes){(const uint8_t *)locks + call->accounts[i], 1};
         numbers[i] = call->has_phones ? host->hub.phones[call->phones[i]].number : 0;
     }
     const struct hub_order order = {
         .request = &request,
         .capability = hub_capability_find(&host->hub, request.process_type),
         .phones = call->has_phones ? numbers : NULL,
+        .accounts = call->accounts[0] != 0 ? accounts : NULL,
         .item_count = call->items,
     };
     return hub_accept(&host->hub, &order, accepted);
@@ -143,6 +139,16 @@ static void try_submit(struct sim_host *host, struct sim_call *call) {
     call->seq = hub_head_seq(&host->hub);
 }
 
+/* It stays while others are evicted to make room for its next generation, whether that comes about
+ * or not. */
+static void note_retry(struct sim_host *host, uint64_t number) {
+    struct shadow_process *process = shadow_process_find(&host->shadow, number);
+    if (process != NULL) {
+        process->is_retry_asked = true;
+        process->retry_seq = hub_head_seq(&host->hub);
+    }
+}
+
 static enum status order(struct sim_host *host, const struct sim_call *call, uint32_t process) {
     struct hub *hub = &host->hub;
     switch ((enum sim_call_kind)call->kind) {
@@ -154,6 +160,9 @@ static enum status order(struct sim_host *host, const struct sim_call *call, uin
     case SIM_CALL_SETTLE_FAILED:
         return sim_seen(host, SIM_ANSWER_SETTLE,
                         hub_settle(hub, process, 0, call->kind == SIM_CALL_SETTLE_DONE));
+    case SIM_CALL_RETRY:
+        note_retry(host, call->process);
+        return sim_seen(host, SIM_ANSWER_RETRY, hub_retry(hub, process));
     case SIM_CALL_SUBMIT:
     case SIM_CALL_CANCEL:
         break;
@@ -168,12 +177,27 @@ static void try_order(struct sim_host *host, struct sim_call *call) {
         call->is_open = false;
         return;
     }
+    if (host->hub.processes[process].origin.process != 0) {
+        call->is_open = false; /* upstream's: it is asked instead */
+        return;
+    }
+    uint64_t head = hub_head_seq(&host->hub);
     bool has_ended = host->hub.processes[process].end_seq != 0;
+    uint8_t row = host->hub.processes[process].status;
     enum status status = order(host, call, process);
     bool is_refused = status == STATUS_ILLEGAL && call->kind >= SIM_CALL_SETTLE_DONE;
-    sim_require(world,
-                status == STATUS_AGAIN || is_refused || (status == STATUS_TERMINAL) == has_ended,
-                "I36 an order is answered with %d", status);
+    if (call->kind == SIM_CALL_RETRY) {
+        bool may = row == PROCESS_PARTIAL || row == PROCESS_DEAD_LETTER || row == PROCESS_NO_TARGET;
+        sim_require(world, (status != STATUS_ILLEGAL) == may,
+                    "I36 a retry of a process in row %u is answered with %d", row, status);
+    } else {
+        sim_require(
+            world, status == STATUS_AGAIN || is_refused || (status == STATUS_TERMINAL) == has_ended,
+            "I36 an order is answered with %d", status);
+    }
+    bool is_taken = status == STATUS_OK || status == STATUS_AGAIN;
+    sim_require(world, is_taken || head == hub_head_seq(&host->hub),
+                "I21 a refused order left something");
     if (status == STATUS_AGAIN) {
         return;
     }
@@ -252,8 +276,18 @@ static struct sim_call *free_call(struct sim_host *host) {
     return NULL;
 }
 
-/* A retained process, the newest ones first. */
-static uint64_t draw_process(struct sim_host *host) {
+/* For orders to suspended ones: one of them; else one of the newest. */
+static uint64_t draw_process(struct sim_host *host, uint32_t kind) {
+    bool is_for_suspended =
+        kind == SIM_CALL_RESUME || kind == SIM_CALL_SETTLE_DONE || kind == SIM_CALL_SETTLE_FAILED;
+    uint32_t first = is_for_suspended ? sim_dice_roll(&host->world->dice, SHADOW_PROCESSES) : 0;
+    for (uint32_t i = 0; i < SHADOW_PROCESSES && is_for_suspended; i++) {
+        const struct shadow_process *process =
+            &host->shadow.processes[(first + i) % SHADOW_PROCESSES];
+        if (process->number != 0 && shadow_is_suspended(process)) {
+            return process->number;
+        }
+    }
     uint32_t back = sim_dice_roll(&host->world->dice, 6);
     return host->shadow.process_number > back ? host->shadow.process_number - back : 0;
 }
@@ -267,8 +301,9 @@ bool sim_call_make(struct sim_host *host, enum sim_call_kind kind) {
     if (kind == SIM_CALL_SUBMIT) {
         draw_order(host, call);
     } else {
-        call->process = draw_process(host);
+        call->process = draw_process(host, kind);
     }
+    sim_host_clock(host);
     try_call(host, call);
     return true;
 }
@@ -279,6 +314,7 @@ bool sim_call_for(struct sim_host *host, enum sim_call_kind kind, uint64_t proce
         return false;
     }
     *call = (struct sim_call){.is_open = true, .kind = (uint8_t)kind, .process = process};
+    sim_host_clock(host);
     try_call(host, call);
     return true;
 }
@@ -292,8 +328,8 @@ void sim_call_begin(struct sim_host *host) {
         sim_lines_release(host);
     }
     uint32_t kind = sim_dice_roll(&world->dice, 30);
-    (void)sim_call_make(host, kind <= SIM_CALL_SETTLE_FAILED ? (enum sim_call_kind)kind
-                                                             : SIM_CALL_SUBMIT);
+    kind = kind == SIM_CALL_RETRY + 1 ? SIM_CALL_RESUME : kind;
+    (void)sim_call_make(host, kind <= SIM_CALL_RETRY ? (enum sim_call_kind)kind : SIM_CALL_SUBMIT);
     const struct sim_event next = {.kind = SIM_EV_CALL, .hub = (uint16_t)host->index};
     sim_plan_event(world, &next, 1 + sim_dice_wait(&world->dice, world->plan.call_ms));
     sim_host_turn(host);

@@ -70,6 +70,28 @@ static void print_answers(const struct sim_counts *counts) {
     }
 }
 
+static const char *const fleet_texts[FLEET_EVENT_COUNT] = {
+#define EVENT(name, text) text,
+    FLEET_EVENTS(EVENT)
+#undef EVENT
+};
+
+const char *sim_fleet_text(enum fleet_event event) {
+    return fleet_texts[event];
+}
+
+static void print_fleet(const struct sim_counts *counts) {
+    for (uint32_t event = 0; event < FLEET_EVENT_COUNT; event++) {
+        print_one(fleet_texts[event], counts->fleet[event]);
+    }
+    printf("upstream's commands:");
+    for (uint32_t code = 0; code < RECORD_ANSWER_CODE_COUNT; code++) {
+        printf(" %s %llu", record_answer_name((enum record_answer_code)code),
+               (unsigned long long)counts->command_answers[code]);
+    }
+    putchar('\n');
+}
+
 void sim_counts_print(const struct sim_counts *counts) {
     double hours = (double)counts->hub_ms / 3600000.0;
     print_one("seeds", counts->seeds);
@@ -83,16 +105,23 @@ void sim_counts_print(const struct sim_counts *counts) {
     print_one("daemon starts", counts->boots);
     print_one("answers told", counts->told);
     print_one("pushes", counts->pushes);
+    print_one("gaps in a hub's history", counts->gaps);
+    print_one("records carried over a gap", counts->carried);
     print_one("whole comparisons", counts->compared);
+    print_one("generations begun by people", counts->retries);
+    print_one("items claimed by workers", counts->claimed);
+    print_one("power cycles granted", counts->power_cycles);
+    print_one("looks at what is due", counts->due);
+    print_one("objects read in rotten stores", counts->rotten_reads);
     print_one("stale words refused", counts->stale);
     print_one("processes that had to end", counts->demanded);
     print_one("of them excused with a proof", counts->excused);
     print_one("hubs that came to rest", counts->drained);
-    print_one("hubs whose flash took no more", counts->walled_in);
     for (uint32_t fault = 0; fault < SIM_FAULT_COUNT; fault++) {
         printf("fault %-13s%14llu   %-12s %s\n", fault_names[fault],
                (unsigned long long)counts->faults[fault], fault_rows[fault], fault_texts[fault]);
     }
+    print_fleet(counts);
     print_answers(counts);
     printf("%.0f hub-hours, %.1f transitions and %.2f faults an hour (lost, late and repeated "
            "messages not counted)\n",

@@ -5,6 +5,7 @@
 
 #include "firmware/item.h"
 #include "firmware/phone.h"
+#include "tests/sim/fleet.h"
 
 /* FAULT(name, row of the fault model, what happens) */
 #define SIM_FAULTS(FAULT)                                                                          \
@@ -67,6 +68,15 @@ enum sim_fault {
     ANSWER(SUSPEND, "suspend")                                                                     \
     ANSWER(RESUME, "resume")                                                                       \
     ANSWER(SETTLE, "settle")                                                                       \
+    ANSWER(RETRY, "retry")                                                                         \
+    ANSWER(REVIEW, "review")                                                                       \
+    ANSWER(POWER_CYCLE, "power cycle")                                                             \
+    ANSWER(CLAIM, "claim")                                                                         \
+    ANSWER(ACKNOWLEDGE, "acknowledge")                                                             \
+    ANSWER(BEGIN, "worker start")                                                                  \
+    ANSWER(HEARTBEAT, "heartbeat")                                                                 \
+    ANSWER(RELEASE, "release")                                                                     \
+    ANSWER(COMPLETE, "worker end")                                                                 \
     ANSWER(IDENTIFY, "identify")                                                                   \
     ANSWER(PHONE, "phone event")                                                                   \
     ANSWER(TOUCHED, "touched")                                                                     \
@@ -93,18 +103,26 @@ struct sim_counts {
     uint64_t boots;  /* of daemons */
     uint64_t told;   /* answers that left */
     uint64_t pushes;
-    uint64_t effects;   /* that reached a phone */
-    uint64_t compared;  /* whole comparisons of hub and shadow */
-    uint64_t excused;   /* items that could not end, with a proof */
-    uint64_t demanded;  /* items that had to end in liveness mode */
-    uint64_t drained;   /* hubs that came to rest */
-    uint64_t walled_in; /* hubs whose flash took no more: excused with a proof */
-    uint64_t stale;     /* words of executors that had lost their lease */
-    uint64_t late_push; /* pushes too far behind to be compared */
+    uint64_t effects;  /* that reached a phone */
+    uint64_t compared; /* whole comparisons of hub and shadow */
+    uint64_t retries;  /* generations begun by people */
+    uint64_t power_cycles;
+    uint64_t carried;      /* records that the gap rule wrote again */
+    uint64_t claimed;      /* items, by external workers */
+    uint64_t due;          /* looks at whether all that was due has been done */
+    uint64_t rotten_reads; /* of objects, in stores that bits have flipped in */
+    uint64_t excused;      /* items that could not end, with a proof */
+    uint64_t demanded;     /* items that had to end in liveness mode */
+    uint64_t drained;      /* hubs that came to rest */
+    uint64_t stale;        /* words of executors that had lost their lease */
+    uint64_t gaps;         /* in a hub's history, that upstream took */
+    uint64_t late_push;    /* pushes too far behind to be compared */
     uint64_t item_edges[RECORD_ITEM_STATE_COUNT][ITEM_EVENT_COUNT];
     uint64_t phone_edges[RECORD_PHONE_STATE_COUNT][PHONE_EVENT_COUNT];
     uint64_t answers[SIM_ANSWER_COUNT][STATUS_COUNT];
     uint64_t faults[SIM_FAULT_COUNT];
+    uint64_t fleet[FLEET_EVENT_COUNT];
+    uint64_t command_answers[RECORD_ANSWER_CODE_COUNT];
 };
 
 void sim_counts_add(struct sim_counts *sum, const struct sim_counts *more);
@@ -113,6 +131,7 @@ void sim_counts_print(const struct sim_counts *counts);
 /* Prints what has never happened and must; true: nothing. */
 bool sim_counts_whole(const struct sim_counts *counts);
 
+const char *sim_fleet_text(enum fleet_event event);
 const char *sim_fault_name(enum sim_fault fault);
 const char *sim_status_name(enum status status);
 

@@ -114,6 +114,8 @@ static bool rot(struct sim_host *host) {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t offset = roll(host, host->world->plan.blocks * SIM_BLOCK_BYTES);
         sim_flash_flip(&host->flash, offset, (uint8_t)(1u << roll(host, 8)));
+        host->has_rotten_header =
+            host->has_rotten_header || offset % SIM_BLOCK_BYTES < STORE_HEADER_BYTES;
     }
     host->is_rotten = true;
     return power(host);
@@ -160,6 +162,7 @@ static bool wall_unset(struct sim_host *host) {
 static bool rate(struct sim_host *host) {
     uint32_t ppm =
         roll(host, 2) == 0 ? between(host, 500000, 2000000) : between(host, 999500, 1000500);
+    host->world->has_bad_clock = host->world->has_bad_clock || ppm < 990000 || ppm > 1010000;
     sim_clock_set_rate(&host->clock, host->world->now_ms, ppm);
     return true;
 }
@@ -173,7 +176,11 @@ static uint32_t draw_phone(struct sim_host *host) {
 static bool unplug(struct sim_host *host) {
     uint32_t phone = draw_phone(host);
     bool was_plugged = host->phones[phone].is_plugged;
-    sim_phone_unplug(host, phone, between(host, 1, 120000));
+    uint32_t back_ms = between(host, 1, roll(host, 4) == 0 ? 1500 : 120000);
+    sim_phone_unplug(host, phone, back_ms);
+    if (back_ms < 1500 && roll(host, 4) == 0) {
+        heal_after(host, SIM_FAULT_QUARANTINE, 0, back_ms + 1);
+    }
     return was_plugged;
 }
 
@@ -268,6 +275,9 @@ static bool quarantine(struct sim_host *host) {
         return false;
     }
     uint32_t row = roll(host, host->hub.phone_count);
+    for (uint32_t r = 0; r < host->hub.phone_count; r++) { /* a state that never lasts, first */
+        row = host->row_state[r] == RECORD_PHONE_CONNECTING ? r : row;
+    }
     bool is_done = sim_row_tell(host, row, PHONE_ON_QUARANTINE);
     sim_host_turn(host);
     return is_done;
@@ -335,12 +345,26 @@ static bool flood(struct sim_host *host) {
     return has_called;
 }
 
+/* Of an item that waits to be tried again: then it may be given up. */
+static uint32_t draw_capability(struct sim_host *host) {
+    for (uint32_t p = 0; p < SHADOW_PROCESSES; p++) {
+        const struct shadow_process *process = &host->shadow.processes[p];
+        for (uint32_t i = 0; process->number != 0 && i < process->item_count; i++) {
+            if (process->items[i].image.state == RECORD_RETRY_WAIT) {
+                return process->capability;
+            }
+        }
+    }
+    return roll(host, SIM_CAPABILITIES);
+}
+
 static bool policy(struct sim_host *host) {
     if (!sim_host_runs(host) || host->hub.capability_count == 0) {
         return false;
     }
-    struct capability capability = host->hub.capabilities[roll(host, SIM_CAPABILITIES)];
+    struct capability capability = host->hub.capabilities[draw_capability(host)];
     capability.attempt_ms = between(host, 20000, 2 * SIM_ATTEMPT_MS);
+    capability.attempts_max = between(host, 1, capability.attempts_max);
     capability.backoff.base_ms = capability.backoff.base_ms > 0 ? between(host, 1000, 20000) : 0;
     enum status status = hub_capability_set(&host->hub, &capability);
     sim_require(host->world, status == STATUS_OK, "F a capability is refused: %d", status);
@@ -392,6 +416,7 @@ static bool (*const injections[SIM_FAULT_COUNT])(struct sim_host *) = {
 
 static void inject(struct sim_host *host, enum sim_fault fault) {
     struct sim_world *world = host->world;
+    sim_host_clock(host);
     sim_trace(world, host, "fault: %s", sim_fault_name(fault));
     if (injections[fault](host)) {
         sim_count_fault(world, fault);
@@ -486,9 +511,15 @@ static void heal(struct sim_host *host, enum sim_fault fault, uint32_t arg) {
         break;
     case SIM_FAULT_UP_DOWN:
         world->upstream.is_up = true;
+        fleet_restarted(world);
         break;
     case SIM_FAULT_UP_RESTORE:
         heal_upstream(world);
+        break;
+    case SIM_FAULT_QUARANTINE:
+        if (quarantine(host)) {
+            sim_count_fault(world, SIM_FAULT_QUARANTINE);
+        }
         break;
     case SIM_FAULT_BABBLE:
         babble_again(host, arg);

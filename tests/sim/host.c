@@ -5,6 +5,7 @@
 
 enum {
     COMPARE_ONE_IN = 40, /* turns at which nothing is open or syncing */
+    DUE_ONE_IN = 4,      /* the same */
     FROZEN_MS = 100,
 };
 
@@ -27,6 +28,13 @@ static struct hub_clock read_clock(const struct sim_host *host) {
     };
 }
 
+void sim_host_clock(struct sim_host *host) {
+    if (sim_host_runs(host)) {
+        const struct hub_clock clock = read_clock(host);
+        hub_set_clock(&host->hub, &clock);
+    }
+}
+
 /* ---- life ---- */
 
 static void plan_boot(struct sim_host *host, uint32_t back_ms) {
@@ -45,6 +53,7 @@ static void forget(struct sim_host *host) {
     host->turn_stamp += 1;
     sim_runs_forget(host);
     sim_calls_forget(host);
+    sim_workers_forget(host);
     sim_lines_forget(host);
     sim_link_reset(host);
 }
@@ -97,6 +106,7 @@ static void format(struct sim_host *host) {
     sync_all(host);
     shadow_init(&host->shadow);
     host->is_rotten = false;
+    host->has_rotten_header = false;
 }
 
 static void make_tables(struct sim_host *host) {
@@ -107,6 +117,11 @@ static void make_tables(struct sim_host *host) {
     hub_init(&host->hub, &board_sim, host->memory, &host->flash.base, seed);
     host->hub.has_upstream = world->plan.has_upstream;
     host->hub.stop_grace_ms = world->plan.stop_grace_ms;
+    const struct budget_limit limit = {{0, 0, SIM_PHONE_CYCLES_AN_HOUR}};
+    hub_phone_budget(&host->hub, &limit);
+    if (!world->plan.is_late) {
+        sim_capabilities_set(host);
+    }
 }
 
 void sim_host_init(struct sim_host *host) {
@@ -124,6 +139,7 @@ void sim_host_init(struct sim_host *host) {
     host->id[4] = (char)('0' + host->index);
     make_tables(host);
     format(host);
+    sim_link_reset(host);
     plan_boot(host, 1);
 }
 
@@ -201,8 +217,16 @@ void sim_host_boot(struct sim_host *host) {
         sim_host_power_off(host, sim_dice_between(&world->dice, 100, 5000));
         return;
     }
-    /* Rot in the last frame looks like a torn one; upstream, which may have it, tells. */
+    /* Rot in the last frame looks like a torn one, and a block without a header like one that was
+     * never begun; upstream, which may have what stood there, tells. */
     bool is_short = host->is_rotten && host->hub.store.durable_seq < host->shadow.seq;
+    sim_require(world,
+                !is_short || host->has_rotten_header ||
+                    host->hub.store.durable_seq >= shadow_group_before(&host->shadow),
+                "I5 rot in a group that is not the last one was taken for a torn end");
+    if (host->is_rotten && !is_short) {
+        shadow_compare_rotten(host);
+    }
     if (is_short || is_reported(host)) {
         replace_store(host, STATUS_CORRUPT);
         struct hub_clock clock = read_clock(host);
@@ -216,8 +240,14 @@ void sim_host_boot(struct sim_host *host) {
                 (unsigned long long)host->shadow.seq,
                 (unsigned long long)host->hub.store.durable_seq);
     host->is_alive = true;
+    host->load_ms = host->hub.clock.mono_ms;
+    memset(host->start_ms, 0, sizeof host->start_ms);
+    memset(host->cycle_ms, 0, sizeof host->cycle_ms);
+    memset(host->cycle_phone_ms, 0, sizeof host->cycle_phone_ms);
     host->shadow.cursor = (struct store_cursor){.seq = host->shadow.seq};
-    sim_capabilities_set(host);
+    if (world->plan.is_late) {
+        sim_capabilities_set(host);
+    }
     sim_lines_begin(host);
     shadow_read(host);
     shadow_compare(host);
@@ -285,11 +315,6 @@ static bool may_exit(const struct sim_host *host) {
            !store->is_syncing;
 }
 
-static void set_clock(struct sim_host *host) {
-    const struct hub_clock clock = read_clock(host);
-    hub_set_clock(&host->hub, &clock);
-}
-
 static void plan_turn(struct sim_host *host) {
     uint64_t next = hub_deadline_ms(&host->hub);
     if (next == TIMER_NEVER) {
@@ -313,7 +338,7 @@ void sim_host_turn(struct sim_host *host) {
         rounds += 1;
         sim_require(world, rounds < 200, "I40 the daemon does not come to rest");
         head = hub_head_seq(&host->hub);
-        set_clock(host);
+        sim_host_clock(host);
         sim_lines_step(host);
         sim_runs_step(host);
         hub_step(&host->hub);
@@ -325,6 +350,12 @@ void sim_host_turn(struct sim_host *host) {
         }
         sim_calls_retry(host);
     } while (head != hub_head_seq(&host->hub));
+    bool is_still = host->hub.store.open_records == 0 && !host->hub.store.is_syncing &&
+                    host->shadow.seq == hub_head_seq(&host->hub);
+    if (is_still && world->events % DUE_ONE_IN == 0) {
+        world->counts.due += 1;
+        shadow_judge_due(host);
+    }
     if (may_exit(host)) {
         sim_trace(world, host, "the daemon has stopped");
         sim_host_kill(host, sim_dice_between(&world->dice, 500, 30000));
@@ -343,6 +374,7 @@ void sim_host_sync_ended(struct sim_host *host) {
     sim_require(world, status == STATUS_OK, "F the sync has not ended");
     shadow_read(host);
     sim_calls_release(host);
+    sim_workers_release(host);
     bool is_still = host->hub.store.open_records == 0;
     if (is_still && sim_dice_roll(&world->dice, COMPARE_ONE_IN) == 0) {
         shadow_compare(host);

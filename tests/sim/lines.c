@@ -1,5 +1,5 @@
-/* The phones of one hub as its daemon sees them, after host/hubd/phones.c: what the core believes
- * is compared with what is seen, and the events that are missing are sent. */
+/* The phones of one hub as its daemon sees them, after host/hubd/phones/phones.c: what the core
+ * believes is compared with what is seen, and the events that are missing are sent. */
 #include "tests/sim/sim.h"
 
 #include <string.h>
@@ -25,6 +25,7 @@ void sim_lines_begin(struct sim_host *host) {
 
 /* An operator lets phones out of quarantine. */
 void sim_lines_release(struct sim_host *host) {
+    sim_host_clock(host);
     for (uint32_t p = 0; p < host->world->plan.phones; p++) {
         uint32_t row = host->lines[p].row;
         bool is_in = row != HUB_NONE && host->hub.phones[row].state == RECORD_PHONE_QUARANTINED;
@@ -76,6 +77,26 @@ void sim_phone_changes(struct sim_host *host, uint32_t phone) {
 
 /* ---- events for the core ---- */
 
+/* Whose fault a lost phone is will be judged by this, not by the core's own notes. */
+static void note_going(struct sim_host *host, uint32_t row, uint32_t event, uint8_t from) {
+    uint8_t to = host->row_state[row];
+    bool is_going = from != to && (event == PHONE_ON_DETACHED || event == PHONE_ON_SILENT);
+    bool had = from == RECORD_PHONE_LEASED || from == RECORD_PHONE_AWAY;
+    bool is_loss = had && to != RECORD_PHONE_LEASED && to != RECORD_PHONE_AWAY;
+    if (!is_going && !is_loss) {
+        return;
+    }
+    host->goings[host->going_next % SIM_GOINGS] = (struct sim_going){
+        .life = host->life,
+        .row = row,
+        .group = host->hub.phones[row].hub_group,
+        .mono_ms = host->hub.clock.mono_ms,
+        .is_going = is_going,
+        .is_loss = is_loss,
+    };
+    host->going_next = (host->going_next + 1) % SIM_GOINGS;
+}
+
 /* Sends one event and judges what came of it by the rules as written down here. */
 bool sim_row_tell(struct sim_host *host, uint32_t row, enum phone_event event) {
     struct sim_world *world = host->world;
@@ -99,6 +120,7 @@ bool sim_row_tell(struct sim_host *host, uint32_t row, enum phone_event event) {
     world->counts.phone_edges[from][event] += 1;
     world->counts.transitions += from != to;
     host->row_state[row] = to;
+    note_going(host, row, event, from);
     if (from != to) {
         sim_trace(world, host, "row %u: %s to %s by %s", row, record_phone_state_name(from),
                   record_phone_state_name(to), phone_event_name(event));
@@ -137,6 +159,7 @@ void sim_lines_watch(struct sim_host *host) {
         world->counts.phone_edges[from][event] += 1;
         world->counts.transitions += 1;
         host->row_state[row] = to;
+        note_going(host, row, event, from);
         if (to == RECORD_PHONE_RECOVERING) {
             uint32_t phone = sim_line_of(host, row);
             if (phone != SIM_NONE) {
@@ -270,6 +293,7 @@ static void identify(struct sim_host *host, uint32_t p) {
         host->lines[p].is_told_here = false;
         host->lines[p].was_lost = false;
         host->row_state[row] = host->hub.phones[row].state;
+        host->lines[p].since_ms = host->world->now_ms; /* it may be away for a worker */
         host->hub.phones[row].hub_group = 1 + p / 3;
     }
 }

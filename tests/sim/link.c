@@ -1,5 +1,5 @@
-/* One hub's connection to upstream, after host/hubd/uplink.c, over a network that loses, delays and
- * repeats what it carries. */
+/* One hub's connection to upstream, after host/hubd/sync/uplink.c, over a network that loses,
+ * delays and repeats what it carries. */
 #include "tests/sim/sim.h"
 
 #include <string.h>
@@ -22,9 +22,14 @@ void sim_link_reset(struct sim_host *host) {
     struct sim_link *link = &host->link;
     const struct sim_link old = *link;
     *link = (struct sim_link){.connection = old.connection + 1, .stamp = old.stamp + 1};
+    hub_sync_init(&link->sync, &host->hub, group_buffer, sizeof group_buffer);
     if (host->world->plan.has_upstream) {
         plan_due(host, 1);
     }
+}
+
+bool sim_link_is_dead(const struct sim_host *host) {
+    return host->is_cut_off || (host->may_fork && (host->link.is_forked || host->was_replaced));
 }
 
 static void fail(struct sim_host *host) {
@@ -39,57 +44,13 @@ static void fail(struct sim_host *host) {
 
 /* ---- pushes ---- */
 
-static bool add_group(struct sim_host *host, struct sync_writer *writer,
-                      struct store_cursor *cursor) {
-    struct sim_world *world = host->world;
-    struct store_group group;
-    struct store_cursor at = *cursor;
-    enum status status =
-        store_next_group(&host->hub.store, &at, group_buffer, sizeof group_buffer, &group);
-    sim_require(world, status == STATUS_OK || status == STATUS_AGAIN,
-                "I2 the log cannot be read for upstream: status %d", status);
-    if (status != STATUS_OK) {
-        return false;
-    }
-    struct bytes body;
-    sync_writer_group(writer, group.chain, group.record_count);
-    while (store_group_next(&group.records, &body)) {
-        sync_writer_record(writer, body);
-    }
-    if (!sync_writer_group_end(writer)) {
-        return false;
-    }
-    memcpy(host->link.push_chain, group.chain, RECORD_CHAIN_BYTES);
-    *cursor = at;
-    return true;
-}
-
 static struct bytes write_push(struct sim_host *host) {
-    struct sim_link *link = &host->link;
-    const struct hub *hub = &host->hub;
-    struct sync_writer writer;
-    if (link->cursor.seq != hub->store.acked_seq) {
-        link->cursor = (struct store_cursor){.seq = hub->store.acked_seq};
-    }
-    struct sync_push push = {
-        .epoch = hub->store.epoch,
-        .now = record_time_of(hub->image.boot, hub->clock.mono_ms, hub->clock.wall_ms,
-                              hub->clock.quality),
-        .cursor = hub->store.acked_seq,
-        .first_seq = link->cursor.seq + 1,
-        .capacity = pool_free_count(&hub->item_pool),
-        .phones = hub->phone_count,
-        .command = hub->image.command,
-    };
-    memcpy(push.store_id, hub->store.id, SYNC_STORE_ID_BYTES);
-    memcpy(push.chain, hub->store.acked_chain, RECORD_CHAIN_BYTES);
-    struct store_cursor cursor = link->cursor;
-    sync_writer_init(&writer, push_buffer, sizeof push_buffer);
-    while (add_group(host, &writer, &cursor)) {
-    }
-    link->cursor = cursor;
-    link->push_last_seq = cursor.seq;
-    return sync_writer_end(&writer, &push);
+    struct bytes message;
+    enum status status =
+        hub_sync_push(&host->link.sync, false, push_buffer, sizeof push_buffer, &message);
+    sim_require(host->world, status == STATUS_OK,
+                "I2 the log cannot be read for upstream: status %d", status);
+    return message;
 }
 
 static void send(struct sim_host *host, enum sim_net_way way, struct bytes message) {
@@ -114,18 +75,16 @@ static void push(struct sim_host *host) {
     host->link.is_waiting = true;
     host->link.connection +=
         1; /* a stream repeats nothing: what comes twice comes from an old one */
+    sim_host_clock(host);
+    host->link.sent_ms = host->hub.clock.mono_ms;
     send(host, SIM_NET_UP, write_push(host));
     plan_due(host, TIMEOUT_MS);
-}
-
-static bool has_more(const struct sim_host *host) {
-    return host->hub.store.acked_seq < host->hub.store.durable_seq;
 }
 
 void sim_link_step(struct sim_host *host) {
     const struct sim_link *link = &host->link;
     bool is_idle = host->world->plan.has_upstream && !link->is_waiting && !link->is_forked;
-    if (is_idle && link->failures == 0 && has_more(host)) {
+    if (is_idle && link->failures == 0 && hub_sync_has_more(&link->sync)) {
         push(host);
     }
 }
@@ -151,25 +110,6 @@ void sim_link_due(struct sim_host *host, uint32_t stamp) {
 
 /* ---- replies ---- */
 
-static bool has_chain(struct sim_host *host, uint64_t seq, const uint8_t *chain) {
-    struct store *store = &host->hub.store;
-    if (seq == host->link.push_last_seq && seq > store->acked_seq) {
-        return memcmp(chain, host->link.push_chain, RECORD_CHAIN_BYTES) == 0;
-    }
-    if (seq == store->acked_seq) {
-        return memcmp(chain, store->acked_chain, RECORD_CHAIN_BYTES) == 0;
-    }
-    struct store_cursor cursor = {.seq = store->acked_seq};
-    struct store_group group = {0};
-    while (cursor.seq < seq) {
-        if (store_next_group(store, &cursor, group_buffer, sizeof group_buffer, &group) !=
-            STATUS_OK) {
-            return false;
-        }
-    }
-    return cursor.seq == seq && memcmp(chain, group.chain, RECORD_CHAIN_BYTES) == 0;
-}
-
 static void fork_found(struct sim_host *host) {
     struct sim_world *world = host->world;
     sim_trace(world, host, "upstream holds another history");
@@ -183,15 +123,14 @@ static void fork_found(struct sim_host *host) {
 static void accept(struct sim_host *host, const struct sync_reply *reply) {
     struct store *store = &host->hub.store;
     struct sim_link *link = &host->link;
-    bool is_behind = reply->cursor < store->acked_seq;
-    if (reply->result == SYNC_FORK || is_behind || reply->cursor > store->durable_seq ||
-        !has_chain(host, reply->cursor, reply->chain)) {
+    if (reply->result == SYNC_FORK || !hub_sync_accept(&link->sync, reply)) {
         fork_found(host);
         return;
     }
-    if (reply->cursor > store->acked_seq) {
-        store_acknowledge(store, reply->cursor, reply->chain);
-    }
+    sim_host_clock(host);
+    fleet_judge_reply(host, reply, link->sent_ms);
+    hub_sync_take(&link->sync, reply, link->sync.sent_ms);
+    sim_lines_watch(host);
     sim_require(host->world, store->acked_seq <= host->shadow.acked,
                 "I32 %llu count as acknowledged, upstream never had more than %llu",
                 (unsigned long long)store->acked_seq, (unsigned long long)host->shadow.acked);
@@ -219,7 +158,7 @@ static void take_reply(struct sim_host *host, const struct sim_net_message *mess
 
 void sim_link_arrived(struct sim_host *host, uint32_t index) {
     struct sim_net_message *message = &host->net.messages[index];
-    uint8_t buffer[512];
+    uint8_t buffer[512 + FLEET_WORDS_BYTES];
     struct cbor_writer writer;
     cbor_writer_init(&writer, buffer, sizeof buffer);
     if (message->way == SIM_NET_DOWN) {

@@ -55,15 +55,6 @@ static void heal_host(struct sim_host *host) {
 
 /* ---- what operators do in the meantime ---- */
 
-static bool is_suspended(const struct shadow_process *process) {
-    for (uint32_t i = 0; i < process->item_count; i++) {
-        if (process->items[i].image.state == RECORD_SUSPENDED) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void operate(struct sim_host *host) {
     if (!sim_host_runs(host)) {
         return;
@@ -72,7 +63,7 @@ static void operate(struct sim_host *host) {
     for (uint32_t i = 0; i < SHADOW_PROCESSES; i++) {
         const struct shadow_process *process = &host->shadow.processes[i];
         bool is_held = (process->image.flags & RECORD_HOLD) != 0;
-        if (process->number != 0 && (is_held || is_suspended(process))) {
+        if (process->number != 0 && (is_held || shadow_is_suspended(process))) {
             (void)sim_call_for(host, SIM_CALL_RESUME, process->number);
         }
     }
@@ -96,9 +87,10 @@ static bool is_excused(const struct sim_host *host, const struct shadow_process 
     for (uint32_t i = 0; i < process->item_count; i++) {
         const struct record_item *image = &process->items[i].image;
         bool is_live = image->state < RECORD_COMPLETED && !image->superseded;
+        bool has_grant = process->origin.process == 0 || !sim_link_is_dead(host);
         bool is_stuck = image->target_phone != 0 && is_lost_phone(host, image->target_phone);
         bool is_early = image->state == RECORD_SCHEDULED && process->not_before_ms > wall_ms;
-        if (is_live && !is_stuck && !is_early) {
+        if (is_live && has_grant && !is_stuck && !is_early) {
             return false;
         }
     }
@@ -122,18 +114,8 @@ static bool all_ended(const struct sim_host *host) {
     return is_told && host->is_alive && host->shadow.seq == hub_head_seq(&host->hub);
 }
 
-/* Its flash takes no more: it is cut off for ever and full of what upstream has not acknowledged,
- * or blocks of it are bad. */
-static bool is_walled_in(const struct sim_host *host) {
-    return host->is_full && (host->is_cut_off || host->hub.store.stats.bad_blocks > 0);
-}
-
 static void judge(struct sim_host *host) {
     struct sim_world *world = host->world;
-    if (is_walled_in(host)) {
-        world->counts.walled_in += 1;
-        return;
-    }
     const struct sim_store *store = &world->upstream.stores[host->index];
     sim_require(world, host->is_alive, "L4 the hub does not come up");
     for (uint32_t i = 0; i < SHADOW_PROCESSES; i++) {
@@ -155,6 +137,13 @@ static void judge(struct sim_host *host) {
                 (unsigned long long)hub_head_seq(&host->hub));
 }
 
+static void restart_upstream(struct sim_world *world) {
+    if (!world->upstream.is_up) {
+        world->upstream.is_up = true;
+        fleet_restarted(world);
+    }
+}
+
 void sim_liveness(struct sim_world *world) {
     world->is_healing = true;
     world->is_quiet = true;
@@ -168,16 +157,20 @@ void sim_liveness(struct sim_world *world) {
             operate(&world->hosts[h]);
         }
         sim_world_pass(world, world->now_ms + ROUND_MS / 4);
-        world->upstream.is_up = true;
+        restart_upstream(world);
         world->upstream.wants_crash = false;
         for (uint32_t h = 0; h < world->host_count; h++) {
             is_over = is_over && all_ended(&world->hosts[h]);
         }
+        is_over = is_over && (!world->plan.has_upstream || fleet_all_ended(world));
         if (is_over) {
             break;
         }
     }
     for (uint32_t h = 0; h < world->host_count; h++) {
         judge(&world->hosts[h]);
+    }
+    if (world->plan.has_upstream) {
+        fleet_judge_end(world);
     }
 }

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { RUN_INDEX_OLD = 1, CAPABILITY_ONCE = 1, ACTION_ONCE = 1, AWAY_MS = 100000 };
+enum { RUN_INDEX_OLD = 1, AWAY_MS = 100000 };
 
 void sim_runs_forget(struct sim_host *host) {
     for (uint32_t row = 0; row < SIM_ROWS; row++) {
@@ -55,27 +55,19 @@ static void judge_effect(struct sim_host *host, const struct sim_run *run, uint3
                 (unsigned long long)host->touched_token[phone]);
     host->touched_token[phone] = run->start.token;
     world->counts.effects += 1;
+    fleet_judge_effect(host, run->start.process, run->start.token);
 }
 
 static void do_once(struct sim_host *host, const struct sim_run *run) {
     struct shadow_item *item = shadow_item_of(host, run);
-    if (run->start.capability != CAPABILITY_ONCE || run->actions_done != ACTION_ONCE) {
-        return;
+    if (run->start.capability == SIM_ONCE && run->actions_done == SIM_ACTION_ONCE) {
+        shadow_judge_once(host, run->start.process, run->start.item_number, item);
     }
-    item->effects[ACTION_ONCE] = (uint8_t)(item->effects[ACTION_ONCE] + 1);
-    sim_require(host->world, item->effects[ACTION_ONCE] <= 1 + item->orders,
-                "E7 a once-only action of %llu.%u was begun %u times, ordered %u times",
-                (unsigned long long)run->start.process, run->start.item_number,
-                item->effects[ACTION_ONCE], item->orders);
-}
-
-/* It said that it failed: its result is known, and it may be tried again. */
-static void undo_once(struct sim_host *host, const struct sim_run *run) {
-    struct shadow_item *item = shadow_item_of(host, run);
-    if (item != NULL && run->category == RECORD_CATEGORY_EXIT_CODE &&
-        run->start.capability == CAPABILITY_ONCE && run->actions_done == ACTION_ONCE) {
-        item->effects[ACTION_ONCE] = 0;
-    }
+    sim_require(host->world,
+                run->start.capability != SIM_REVIEWED || run->actions_done <= SIM_ACTION_REVIEW ||
+                    item->is_reviewed,
+                "E8 item %llu.%u goes on, and nobody has looked at it",
+                (unsigned long long)run->start.process, run->start.item_number);
 }
 
 /* ---- one action ---- */
@@ -86,38 +78,6 @@ static void finish(struct sim_run *run, enum record_outcome outcome,
     run->is_step = false;
     run->outcome = (uint8_t)outcome;
     run->category = (uint8_t)category;
-}
-
-static void begin_action(struct sim_host *host, struct sim_run *run) {
-    struct sim_world *world = host->world;
-    run->is_begun = false;
-    run->wait_seq = 0;
-    if (run->actions_done >= capability_of(host, run)->action_count) {
-        finish(run, RECORD_SUCCESS, RECORD_CATEGORY_NONE);
-        return;
-    }
-    enum status status =
-        sim_seen(host, SIM_ANSWER_TOUCHED,
-                 hub_attempt_touched(&host->hub, run->start.phone, run->start.token));
-    uint32_t phone = sim_line_of(host, run->start.phone);
-    if (status != STATUS_OK) {
-        sim_require(world, status == STATUS_STALE_LEASE, "I15 touched: status %d", status);
-        world->counts.stale += 1;
-        run->is_active = false;
-        return;
-    }
-    if (phone == SIM_NONE || !host->phones[phone].takes_key) {
-        run->action = (struct sim_phone_action){SIM_PHONE_NEVER, 0};
-        return; /* it left; the core will judge it */
-    }
-    judge_effect(host, run, phone);
-    do_once(host, run);
-    run->is_begun = true;
-    run->phone = (uint8_t)phone;
-    run->action = sim_phone_begin(&host->phones[phone], &world->dice);
-    if (run->action.end != SIM_PHONE_NEVER) {
-        plan_run(host, run, run->action.lasts_ms);
-    }
 }
 
 /* ---- what it says ---- */
@@ -140,6 +100,84 @@ static void fill(struct sim_host *host, const struct sim_run *run, struct record
         image->exit_code = INT32_MIN;
     }
 }
+
+/* The next action is a person's: the core stops the attempt, and goes on behind it some day. */
+static bool is_review(const struct sim_host *host, const struct sim_run *run) {
+    return (capability_of(host, run)->review_actions >> run->actions_done & 1u) != 0;
+}
+
+static void say_review(struct sim_host *host, struct sim_run *run) {
+    struct record_attempt image;
+    fill(host, run, &image);
+    image.actions_done += 1;
+    enum status status =
+        sim_seen(host, SIM_ANSWER_REVIEW,
+                 hub_attempt_review(&host->hub, run->start.phone, run->start.token, &image));
+    sim_require(host->world,
+                status == STATUS_OK || status == STATUS_AGAIN || status == STATUS_STALE_LEASE,
+                "I15 a review: status %d", status);
+    run->wants_review = status == STATUS_AGAIN;
+    run->is_active = status != STATUS_STALE_LEASE;
+}
+
+/* What its phone's port may be cut for: FULL means that the attempt is being stopped. */
+static bool asks_for_power(struct sim_host *host, struct sim_run *run) {
+    if (run->start.capability != SIM_BUDGETED || sim_dice_roll(&host->world->dice, 3) != 0) {
+        return true;
+    }
+    enum status status =
+        sim_seen(host, SIM_ANSWER_POWER_CYCLE,
+                 hub_attempt_power_cycle(&host->hub, run->start.phone, run->start.token));
+    if (status == STATUS_OK) {
+        shadow_judge_cycle(host, run->start.phone);
+    }
+    return status != STATUS_FULL;
+}
+
+static void begin_action(struct sim_host *host, struct sim_run *run) {
+    struct sim_world *world = host->world;
+    run->is_begun = false;
+    run->wait_seq = 0;
+    if (run->actions_done >= capability_of(host, run)->action_count) {
+        finish(run, RECORD_SUCCESS, RECORD_CATEGORY_NONE);
+        return;
+    }
+    if (is_review(host, run)) {
+        say_review(host, run);
+        return;
+    }
+    if (!asks_for_power(host, run)) {
+        return;
+    }
+    enum status status =
+        sim_seen(host, SIM_ANSWER_TOUCHED,
+                 hub_attempt_touched(&host->hub, run->start.phone, run->start.token));
+    uint32_t phone = sim_line_of(host, run->start.phone);
+    if (status != STATUS_OK) {
+        sim_require(world, status == STATUS_STALE_LEASE, "I15 touched: status %d", status);
+        world->counts.stale += 1;
+        run->is_active = false;
+        return;
+    }
+    if (phone == SIM_NONE || !host->phones[phone].takes_key) {
+        run->action = (struct sim_phone_action){SIM_PHONE_NEVER, 0};
+        return; /* it left; the core will judge it */
+    }
+    status = sim_seen(host, SIM_ANSWER_PROGRESS,
+                      hub_attempt_progress(&host->hub, run->start.phone, run->start.token,
+                                           run->actions_done, 10 * run->actions_done));
+    sim_require(world, status == STATUS_OK, "I15 progress: status %d", status);
+    judge_effect(host, run, phone);
+    do_once(host, run);
+    run->is_begun = true;
+    run->phone = (uint8_t)phone;
+    run->action = sim_phone_begin(&host->phones[phone], &world->dice);
+    if (run->action.end != SIM_PHONE_NEVER) {
+        plan_run(host, run, run->action.lasts_ms);
+    }
+}
+
+/* ---- reports ---- */
 
 static enum status say_step(struct sim_host *host, struct sim_run *run) {
     struct record_attempt image;
@@ -166,7 +204,6 @@ static enum status say_end(struct sim_host *host, struct sim_run *run) {
                  hub_attempt_end(&host->hub, run->start.phone, run->start.token, &image));
     if (status == STATUS_OK) {
         run->is_active = false;
-        undo_once(host, run);
         sim_lines_watch(host);
     }
     return status;
@@ -273,6 +310,7 @@ static void take_start(struct sim_host *host, const struct hub_start *start) {
         .start = *start, .is_active = true, .stamp = stamp, .actions_done = start->actions_done};
     sim_trace(world, host, "attempt %u of %llu.%u begins on row %u", start->attempt,
               (unsigned long long)start->process, start->item_number, start->phone);
+    fleet_judge_start(host, start->process, start->token);
     begin_action(host, &runs[0]);
 }
 
@@ -294,6 +332,8 @@ static void step_run(struct sim_host *host, struct sim_run *run) {
     }
     if (run->has_ended) {
         say(host, run);
+    } else if (run->wants_review && !run->is_told_to_stop) {
+        say_review(host, run);
     }
     /* A step must be durable before a once-only action may follow it: else nobody would know after
      * a power cut that it had begun. */

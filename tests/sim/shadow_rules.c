@@ -96,6 +96,11 @@ static bool has_cause(const struct rule *rule, const struct shadow_item *before,
                       const struct record_item *after) {
     uint8_t stop = before->image.stop;
     bool is_late = after->category == RECORD_CATEGORY_DEADLINE;
+    bool waits_for_a_person = before->image.suspension == RECORD_SUSPEND_UNCERTAIN ||
+                              before->image.suspension == RECORD_SUSPEND_REVIEW;
+    /* While another stop is pending, any failure counts as stopped. */
+    bool is_failure =
+        stop == RECORD_STOP_NONE || stop == RECORD_STOP_EXPIRE || stop == RECORD_STOP_TIMEOUT;
     switch ((int)rule->event) {
     case ITEM_ON_STOPPED_CANCEL:
         return stop == RECORD_STOP_CANCEL;
@@ -108,12 +113,17 @@ static bool has_cause(const struct rule *rule, const struct shadow_item *before,
     case ITEM_ON_UNCERTAIN:
         return after->suspension == RECORD_SUSPEND_UNCERTAIN;
     case ITEM_ON_FAIL_PERMANENT:
-        return before->ended_category == RECORD_CATEGORY_CAPABILITY;
+        return is_failure && before->ended_category == RECORD_CATEGORY_CAPABILITY;
     case ITEM_ON_FAIL_LAST:
-        return before->ended_category != RECORD_CATEGORY_CAPABILITY;
+        return is_failure && before->ended_category != RECORD_CATEGORY_CAPABILITY;
+    case ITEM_ON_FAIL_RETRY:
+        return is_failure;
     case ITEM_ON_DEADLINE:
         return is_late;
+    case ITEM_ON_SETTLE_DONE:
+        return waits_for_a_person;
     case ITEM_ON_SETTLE_FAILED:
+        return !is_late && waits_for_a_person;
     case ITEM_ON_GIVE_UP:
         return !is_late;
     default:

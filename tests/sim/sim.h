@@ -7,9 +7,9 @@
  *   plan      what this seed's world is like: rates of faults, some kinds switched off
  *   host      one hub: its machine, its flash, the turn of its daemon; lines: its phones as the
  *             daemon sees them; runs: its executor; link: its connection to upstream
- *   calls     callers and operators
+ *   calls     callers and operators; workers: those that run items elsewhere
  *   faults    what goes wrong, and the ledger of it
- *   upstream  the other end, after the real one's rules
+ *   upstream  the other end, after the real one's rules; fleet: the work that it gives to hubs
  *   shadow    what must be true, kept apart from the product: from the log and from what was told
  *   liveness  at the end: a part of the farm is healed, the rest broken for ever; all must end
  *   counts    what has been seen, over all seeds
@@ -26,8 +26,9 @@
 #include "hal/sim/sim_net.h"
 #include "hal/sim/sim_phone.h"
 #include "hal/sim/sim_queue.h"
-#include "protocol/sync_message.h"
+#include "firmware/hub_sync.h"
 #include "tests/sim/counts.h"
+#include "tests/sim/fleet.h"
 #include "tests/sim/shadow.h"
 
 #include <setjmp.h>
@@ -35,11 +36,11 @@
 extern const struct board board_sim;
 
 enum {
-    SIM_HUBS = 3,
-    SIM_PHONES = 6, /* that exist around one hub */
-    SIM_ROWS = 8,   /* that a hub's board holds: board_sim.phones */
-    SIM_CALLS = 12, /* open at one hub */
-    SIM_CAPABILITIES = 4,
+    SIM_HUBS = FLEET_HUBS,
+    SIM_PHONES = FLEET_PHONES, /* that exist around one hub, with the same names around each */
+    SIM_ROWS = 8,              /* that a hub's board holds: board_sim.phones */
+    SIM_CALLS = 12,            /* open at one hub */
+    SIM_GOINGS = 128,          /* remembered */
     SIM_EVENTS = 4096,
     SIM_BLOCKS = 24,
     SIM_BLOCK_BYTES = 16384,
@@ -55,7 +56,28 @@ enum {
     /* Not METASTABLE: a mount whose two reads of one header differ refuses the store (README.md).
      */
     SIM_CUT_MODELS = SIM_FLASH_METASTABLE,
+    SIM_WORKERS = 2,
+    SIM_JOBS = 3,         /* that one of them can hold */
+    SIM_LEASE_MS = 20000, /* of an external worker, between two signs of life */
+    SIM_ACTION_ONCE = 1,
+    SIM_ACTION_REVIEW = 1,
+    SIM_ATTEMPTS_AN_HOUR = 12,
+    SIM_CYCLES_AN_HOUR = 4,
+    SIM_PHONE_CYCLES_AN_HOUR = 2,
+    SIM_LOCKS = 2, /* concurrency keys, and accounts, that callers know */
     SIM_NONE = 0xffff,
+};
+
+enum sim_capability {
+    SIM_PLAIN,
+    SIM_ONCE,     /* its second action must not be run twice unknowingly */
+    SIM_STUBBORN, /* tries often, at once */
+    SIM_SHORT,    /* one action */
+    SIM_EXTERNAL,
+    SIM_EXTERNAL_ONCE,
+    SIM_REVIEWED, /* a person looks at it before its last action */
+    SIM_BUDGETED,
+    SIM_CAPABILITIES
 };
 
 enum sim_event_kind {
@@ -70,6 +92,8 @@ enum sim_event_kind {
     SIM_EV_FAULT, /* something goes wrong */
     SIM_EV_HEAL,  /* and is over */
     SIM_EV_BACKUP,
+    SIM_EV_WORKER, /* an external worker does something */
+    SIM_EV_FLEET,  /* upstream looks what is due */
 };
 
 /* What a seed's world is like. Rates are per million where nothing else is said. */
@@ -82,8 +106,12 @@ struct sim_plan {
     uint32_t phones;
     uint32_t blocks;
     struct sim_net_rates net;
-    bool is_file;  /* the flash is a file: what is not synced may be lost in any order */
-    bool has_wall; /* the machines know the time */
+    bool is_file;          /* the flash is a file: what is not synced may be lost in any order */
+    bool has_wall;         /* the machines know the time */
+    bool is_late;          /* a daemon learns its capabilities after its start */
+    bool is_remote;        /* no way to upstream for most of the time */
+    uint32_t worker_ms;    /* mean between two acts of an external worker */
+    bool are_workers_idle; /* they claim, and mostly give back */
     bool has_upstream;
     uint32_t stop_grace_ms;
 };
@@ -93,15 +121,26 @@ struct sim_run {
     struct hub_start start;
     bool is_active;
     bool is_told_to_stop;
-    bool is_begun;  /* the running action has touched the phone */
-    bool has_ended; /* and only wants to say so */
-    bool is_step;   /* what it wants to say: an action is done; else the attempt is */
-    uint8_t phone;  /* index of the phone it was begun on */
+    bool is_begun;     /* the running action has touched the phone */
+    bool has_ended;    /* and only wants to say so */
+    bool is_step;      /* what it wants to say: an action is done; else the attempt is */
+    bool wants_review; /* it has reached a review, and the group was full */
+    uint8_t phone;     /* index of the phone it was begun on */
     uint8_t outcome, category;
     uint64_t wait_seq; /* the next action waits until this is durable; 0: none is next */
     uint32_t actions_done;
     uint32_t stamp;
     struct sim_phone_action action;
+};
+
+/* A phone left, or fell silent, or left its lease in another way. */
+struct sim_going {
+    uint32_t life; /* of the daemon */
+    uint32_t row;
+    uint32_t group; /* the hub that it was on then */
+    uint64_t mono_ms;
+    bool is_going;
+    bool is_loss; /* of its lease */
 };
 
 /* A phone as the daemon sees it. */
@@ -119,6 +158,7 @@ enum sim_call_kind {
     SIM_CALL_RESUME,
     SIM_CALL_SETTLE_DONE,
     SIM_CALL_SETTLE_FAILED,
+    SIM_CALL_RETRY,
 };
 
 /* A request that somebody waits for. */
@@ -132,12 +172,42 @@ struct sim_call {
     uint8_t trick; /* enum sim_trick */
     bool has_phones;
     uint32_t phones[4];
-    uint32_t key;  /* 0: none */
-    uint32_t body; /* its digest */
+    uint8_t accounts[4]; /* 1 to SIM_LOCKS; 0: none, then all are */
+    uint8_t lock;        /* concurrency key; 0: none */
+    uint32_t key;        /* 0: none */
+    uint32_t body;       /* its digest */
     uint32_t input_bytes;
     uint64_t not_before_ms, deadline_ms;
     uint64_t process; /* number */
     uint64_t seq;     /* that must be durable */
+};
+
+enum sim_job_wait { SIM_JOB_RESTS, SIM_JOB_STARTS, SIM_JOB_ENDS };
+
+/* A lease, as the external worker that holds it sees it. */
+struct sim_job {
+    bool is_held;
+    bool is_started; /* and it was told so */
+    bool is_told_to_stop;
+    bool is_once;
+    uint8_t waits; /* enum sim_job_wait: for an answer that must be durable */
+    uint32_t item; /* index */
+    uint32_t number;
+    uint32_t claim;
+    uint64_t process; /* number */
+    uint64_t token;
+    uint64_t sent_ms;   /* of its newest word */
+    uint32_t sent_life; /* of the daemon that heard it */
+    uint64_t seq;       /* that must be durable */
+};
+
+struct sim_worker {
+    bool has_nothing; /* its last claim found nothing */
+    uint32_t claims;  /* that it ever made: number of the newest */
+    uint32_t claimed_count;
+    uint64_t claimed_seq; /* that must be durable before it hears of them */
+    struct sim_job claimed[HUB_CLAIM_MAX];
+    struct sim_job jobs[SIM_JOBS];
 };
 
 struct sim_link {
@@ -147,9 +217,8 @@ struct sim_link {
     uint32_t failures;
     uint32_t stamp; /* of its timer */
     uint64_t due_ms;
-    uint64_t push_last_seq;
-    uint8_t push_chain[RECORD_CHAIN_BYTES];
-    struct store_cursor cursor;
+    uint64_t sent_ms; /* monotonic; of the push that waits for its reply */
+    struct hub_sync sync;
 };
 
 struct sim_host {
@@ -161,7 +230,10 @@ struct sim_host {
     struct sim_net net;
     struct sim_phone phones[SIM_PHONES];
     struct sim_line lines[SIM_PHONES];
-    uint8_t row_state[SIM_ROWS];        /* of the core's rows, as seen last */
+    uint8_t row_state[SIM_ROWS];         /* of the core's rows, as seen last */
+    struct sim_going goings[SIM_GOINGS]; /* the newest ones, in a ring */
+    uint32_t going_next;
+    uint64_t load_ms;                   /* monotonic: when the daemon started */
     uint64_t touched_token[SIM_PHONES]; /* the highest that reached this phone */
     uint8_t boot_id[RECORD_DIGEST_BYTES];
     uint32_t boots;
@@ -173,8 +245,9 @@ struct sim_host {
     bool is_frozen;   /* SIGSTOP */
     bool is_turn_planned;
     bool is_sync_planned;
-    bool is_rotten;  /* bits have flipped under it */
-    bool is_cut_off; /* the way to upstream is cut for ever */
+    bool is_rotten;         /* bits have flipped under it */
+    bool has_rotten_header; /* of a block */
+    bool is_cut_off;        /* the way to upstream is cut for ever */
     bool is_slow_sync;
     bool was_replaced;  /* its store is not the first one: rot took that */
     bool is_full;       /* the store takes nothing before upstream acknowledges */
@@ -185,9 +258,13 @@ struct sim_host {
     uint64_t turn_ms;
     uint32_t turn_stamp;
     uint32_t key_next;
+    uint64_t start_ms[SIM_ATTEMPTS_AN_HOUR]; /* monotonic, of budgeted attempts, in a ring */
+    uint64_t cycle_ms[SIM_CYCLES_AN_HOUR];   /* of power cycles for them */
+    uint64_t cycle_phone_ms[SIM_ROWS][SIM_PHONE_CYCLES_AN_HOUR]; /* by row */
     uint32_t short_lives;             /* power-ups in a row that did not last */
     struct sim_run runs[SIM_ROWS][2]; /* the second: one that has lost its lease and goes on */
     struct sim_call calls[SIM_CALLS];
+    struct sim_worker workers[SIM_WORKERS];
     struct sim_link link;
     struct shadow shadow;
     struct hub hub;
@@ -205,6 +282,7 @@ struct sim_store {
     uint64_t cursor;
     uint8_t chain[RECORD_CHAIN_BYTES];
     uint64_t hash; /* over all record bytes up to the cursor */
+    bool has_hash; /* false: a gap too long ago to be known */
 };
 
 struct sim_upstream {
@@ -225,6 +303,7 @@ struct sim_world {
     uint64_t events;
     bool is_traced;
     uint64_t trace_from_ms; /* earlier ones are not told */
+    bool ends_with_input;   /* the world is over when the fuzzer's bytes are */
     bool is_healing;        /* liveness mode: no new faults */
     bool is_quiet;          /* and no new calls */
     uint32_t host_count;
@@ -233,6 +312,8 @@ struct sim_world {
     struct sim_queue queue;
     struct sim_event heap[SIM_EVENTS];
     struct sim_upstream upstream;
+    struct fleet fleet;
+    bool has_bad_clock;       /* some machine's runs too slow for any grant */
     struct sim_counts counts; /* of this seed */
     uint64_t bans;            /* a bit for each kind of fault that is switched off by the user */
     jmp_buf failed;
@@ -276,6 +357,12 @@ void sim_mix(struct sim_world *world, uint64_t value);
 /* ---- plan.c ---- */
 
 void sim_plan_draw(struct sim_world *world);
+struct capability sim_capability(enum sim_capability index);
+/* What a change of policy never exceeds. */
+uint32_t sim_attempts_max(uint32_t index);
+void sim_capabilities_set(struct sim_host *host);
+/* The longest time of a worker's lease. */
+uint64_t sim_lease_ms(const struct sim_world *world);
 
 /* ---- host.c ---- */
 
@@ -283,6 +370,8 @@ void sim_host_init(struct sim_host *host);
 /* The power comes back, or the daemon starts. */
 void sim_host_boot(struct sim_host *host);
 void sim_host_turn(struct sim_host *host);
+/* Tells the core the time, before any other call to it. */
+void sim_host_clock(struct sim_host *host);
 void sim_host_wake(struct sim_host *host, uint64_t after_ms);
 void sim_host_sync_ended(struct sim_host *host);
 /* The daemon dies; the machine goes on. */
@@ -319,7 +408,6 @@ void sim_run_due(struct sim_host *host, uint32_t index, uint32_t stamp);
 
 /* ---- calls.c ---- */
 
-void sim_capabilities_set(struct sim_host *host);
 /* Somebody makes one call of a kind; false: nobody is there to take it. */
 bool sim_call_make(struct sim_host *host, enum sim_call_kind kind);
 /* The same for one process, by its number. */
@@ -330,9 +418,19 @@ void sim_calls_retry(struct sim_host *host);
 void sim_calls_release(struct sim_host *host);
 void sim_calls_forget(struct sim_host *host);
 
+/* ---- workers.c ---- */
+
+void sim_workers_begin(struct sim_host *host);
+void sim_worker_acts(struct sim_host *host, uint32_t index);
+/* Answers what is durable now. */
+void sim_workers_release(struct sim_host *host);
+void sim_workers_forget(struct sim_host *host);
+
 /* ---- link.c, upstream.c ---- */
 
 void sim_link_reset(struct sim_host *host);
+/* It is cut for ever, or has found a fork that the ledger explains. */
+bool sim_link_is_dead(const struct sim_host *host);
 void sim_link_step(struct sim_host *host);
 void sim_link_due(struct sim_host *host, uint32_t stamp);
 void sim_link_arrived(struct sim_host *host, uint32_t message);

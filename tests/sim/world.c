@@ -142,13 +142,20 @@ static void happen(struct sim_world *world, const struct sim_event *event) {
         take_backup(world);
         sim_plan_event(world, event, BACKUP_MS);
         break;
+    case SIM_EV_WORKER:
+        sim_worker_acts(host, event->index);
+        break;
+    case SIM_EV_FLEET:
+        fleet_tick(world);
+        break;
     }
 }
 
 void sim_world_pass(struct sim_world *world, uint64_t until_ms) {
     struct sim_event event;
     while (sim_queue_take(&world->queue, &event)) {
-        if (event.at_ms > until_ms) {
+        bool is_over = world->ends_with_input && world->dice.input.size == 0;
+        if (event.at_ms > until_ms || is_over) {
             sim_queue_put(&world->queue, &event);
             break;
         }
@@ -193,6 +200,15 @@ static void init_host(struct sim_world *world, uint32_t index) {
     const struct sim_event call = {.kind = SIM_EV_CALL, .hub = (uint16_t)index};
     sim_plan_event(world, &fault, 60000);
     sim_plan_event(world, &call, 5000);
+    sim_workers_begin(host);
+    if (world->plan.is_remote) {
+        const struct sim_event heal = {
+            .kind = SIM_EV_HEAL, .hub = (uint16_t)index, .index = SIM_FAULT_PARTITION};
+        host->net.is_cut[SIM_NET_UP] = true;
+        host->net.is_cut[SIM_NET_DOWN] = true;
+        sim_count_fault(world, SIM_FAULT_PARTITION);
+        sim_plan_event(world, &heal, world->end_ms / 8 * 7);
+    }
 }
 
 static void begin(struct sim_world *world, const struct sim_setting *setting) {
@@ -204,10 +220,12 @@ static void begin(struct sim_world *world, const struct sim_setting *setting) {
     world->trace_from_ms = setting->trace_from_ms;
     world->is_healing = false;
     world->is_quiet = false;
+    world->has_bad_clock = false;
     world->bans = setting->bans;
     world->why[0] = '\0';
     memset(&world->counts, 0, sizeof world->counts);
-    if (setting->input.size > 0) {
+    world->ends_with_input = setting->input.size > 0;
+    if (world->ends_with_input) {
         sim_dice_from(&world->dice, setting->input);
     } else {
         sim_dice_init(&world->dice, setting->seed);
@@ -215,7 +233,7 @@ static void begin(struct sim_world *world, const struct sim_setting *setting) {
     sim_queue_init(&world->queue, world->heap, SIM_EVENTS);
     sim_plan_draw(world);
     uint32_t hubs = sim_dice_between(&world->dice, 1, SIM_HUBS);
-    bool is_long = sim_dice_roll(&world->dice, 50) == 0;
+    bool is_long = sim_dice_roll(&world->dice, 50) == 0 || world->plan.is_remote;
     uint32_t hours = sim_dice_between(&world->dice, 1, is_long ? HOURS_LONG : HOURS_SHORT);
     world->host_count = setting->hubs > 0 ? setting->hubs : hubs;
     world->end_ms = (uint64_t)(setting->hours > 0 ? setting->hours : hours) * SIM_HOUR_MS;
@@ -223,6 +241,7 @@ static void begin(struct sim_world *world, const struct sim_setting *setting) {
         world->end_ms = (uint64_t)setting->minutes * 60000;
     }
     sim_upstream_init(world);
+    fleet_init(world);
 }
 
 bool sim_world_run(struct sim_world *world, const struct sim_setting *setting) {
@@ -237,6 +256,10 @@ bool sim_world_run(struct sim_world *world, const struct sim_setting *setting) {
     }
     const struct sim_event backup = {.kind = SIM_EV_BACKUP};
     sim_plan_event(world, &backup, BACKUP_MS);
+    if (world->plan.has_upstream) {
+        const struct sim_event fleet = {.kind = SIM_EV_FLEET};
+        sim_plan_event(world, &fleet, FLEET_TICK_MS);
+    }
     sim_world_pass(world, world->end_ms);
     if (!setting->is_without_end) {
         sim_liveness(world);

@@ -4,7 +4,6 @@ import concurrent.futures
 import hashlib
 import os
 import random
-import select
 import socket
 import stat
 import time
@@ -12,68 +11,10 @@ import unittest
 
 import adb_rig
 import rig
+from adb_rig import Wire
 
 FULL = os.environ.get("ADB_FULL") == "1"  # 1 GiB instead of 64 MiB
 ENDS_MS = 100  # of every open stream, once a lease is over
-
-
-class Wire:
-    """A client that speaks the smart-socket protocol itself."""
-
-    def __init__(self, path, seconds=10):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(seconds * rig.SLOW)
-        self.socket.connect(path.removeprefix("localfilesystem:").removeprefix("unix:"))
-
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def ask(self, service):
-        data = service.encode()
-        self.socket.sendall(b"%04x" % len(data) + data)
-        return self
-
-    def take(self, size):
-        data = b""
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
-                break
-            data += part
-        return data
-
-    def string(self):
-        return self.take(int(self.take(4), 16)).decode()
-
-    def answer(self, service):
-        """(word, text): the text of a FAIL, else ""."""
-        self.ask(service)
-        word = self.take(4).decode()
-        return word, self.string() if word == "FAIL" else ""
-
-    def transport(self, serial):
-        word, text = self.answer("host:transport:" + serial)
-        assert word == "OKAY", text
-        return self
-
-    def service(self, serial, name):
-        word, text = self.transport(serial).answer(name)
-        assert word == "OKAY", text
-        return self
-
-    def rest(self):
-        data = b""
-        while True:
-            part = self.socket.recv(1 << 16)
-            if not part:
-                return data
-            data += part
 
 
 class OneLease(adb_rig.LeaseCase):
@@ -315,24 +256,12 @@ class TheEnd(adb_rig.LeaseCase):
 
     def assert_all_end(self, sockets, since):
         """Each is at its end; how long the last one took, in ms."""
-        waiting = set(sockets)
-        while waiting:
-            left = since + 10 * rig.SLOW - time.monotonic()
-            self.assertGreater(left, 0, "%d streams are still open" % len(waiting))
-            for one in select.select(waiting, [], [], left)[0]:
-                try:
-                    data = one.recv(1)
-                except ConnectionResetError:
-                    data = b""
-                self.assertEqual(b"", data)
-                waiting.discard(one)
-        return (time.monotonic() - since) * 1000
+        return (adb_rig.until_dead(sockets) - since) * 1000
 
-    def assert_nothing_begins(self, path):
-        with self.assertRaises(OSError):
-            Wire(path)
-        with self.assertRaises(OSError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=2)
+    def assert_nothing_begins(self, path, port=None):
+        for where in (path, port or self.port):
+            with self.assertRaises(OSError, msg=self.hub.output()):
+                Wire(where) if where is path else socket.create_connection(("127.0.0.1", where), 2)
 
     def assert_clean(self):
         _, path = self.lease("SIM001")
@@ -348,6 +277,37 @@ class TheEnd(adb_rig.LeaseCase):
         self.assert_nothing_begins(path)
         self.wait_end(process)
         self.assert_clean()
+
+    def test_an_expiry(self):
+        self.allow_workers(lease_seconds=2)
+        self.start_farm(1)
+        lease = self.claim("SIM001")
+        port = int(self.assert_adb(lease.socket, "forward", "tcp:0", "localabstract:echo"))
+        self.assert_adb(lease.socket, "reverse", "tcp:6100", "tcp:%d" % port)
+        wires = [Wire(lease.socket).service("SIM001", "localabstract:echo") for _ in range(16)]
+        due = time.monotonic() + lease.beat() / 1000
+        took_ms = (adb_rig.until_dead(wires) - due) * 1000
+        print("adb_lease: streams ended %.0f ms after the expiry" % took_ms)
+        self.assert_nothing_begins(lease.socket, port)
+        self.wait_phones("SIM001")
+        again = self.claim("SIM001")
+        self.assertEqual("", self.assert_adb(again.socket, "reverse", "--list").strip())
+        self.assertEqual("", self.assert_adb(again.socket, "forward", "--list").strip())
+
+    def test_a_fencing_by_a_newer_lease(self):
+        self.allow_workers(lease_seconds=2)
+        self.start_farm(1)
+        first = self.claim("SIM001")
+        wire = Wire(first.socket).service("SIM001", "localabstract:echo")
+        second = self.claim("SIM001")  # when the first one, which nobody renews, is over
+        adb_rig.until_dead([wire])
+        self.assertGreater(int(second.token), int(first.token))
+        with self.assertRaises(OSError):
+            Wire(first.socket)
+        answer = self.client.post("/phones/SIM001/adb", {"worker": first.worker,
+                                                         "lease_token": first.token})
+        self.assertEqual(409, answer.status)
+        self.assertEqual("mine\n", self.assert_adb(second.socket, "shell", "echo mine"))
 
     def test_a_time_limit(self):
         self.write("capabilities/short.ini", adb_rig.SHORT)

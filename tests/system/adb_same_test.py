@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import re
+import subprocess
 import unittest
 
 import adb_rig
@@ -22,6 +23,7 @@ class Side:
         self.ports = {"@PORT1": str(rig.free_ports()), "@PORT2": str(rig.free_ports())}
         self.folder = os.path.join(case.scratch, name)
         os.mkdir(self.folder)
+        self.env = dict(env, ANDROID_PRODUCT_OUT=self.folder)  # of adb sync
 
     def run(self, arguments, input_bytes=None):
         arguments = [one.replace("@SERIAL", self.serial).replace("@DIR", self.folder)
@@ -32,6 +34,8 @@ class Side:
                                                  env=self.env, input_bytes=input_bytes)
         if arguments == ["features"]:  # a set: adb prints it in any order
             out = b"\n".join(sorted(out.split()))
+        if arguments == ["raw", "host:features"]:
+            out = b",".join(sorted(out[4:].split(b",")))
         return status, self.plain(out), self.plain(err)
 
     def plain(self, output):
@@ -40,6 +44,7 @@ class Side:
         text = text.replace(self.folder, "DIR")
         for name, port in self.ports.items():
             text = text.replace(port, name)
+        text = re.sub(r"[0-9a-f]{4}SERIAL\t", "SIZE SERIAL\t", text)
         text = re.sub(r"SERIAL +device product", "SERIAL device product", text)
         text = re.sub(r"transport_id:\d+", "transport_id:N", text)
         text = re.sub(r"\d+\.\d MB/s", "SPEED", text)
@@ -150,6 +155,64 @@ COMMANDS = [
     ["emu", "kill"],
     ["nonsense"],
     ["shell", "echo " + "x" * 1500],
+    ["wait-for-local-any"],
+    ["wait-for-any"],
+    ["wait-for-nonsense"],
+    ["-s", "@SERIAL", "wait-for-device", "get-state"],
+    ["help"],
+    ["logcat", "-d", "-b", "nonsense"],
+    ["shell", "logcat", "-d", "-t", "1"],
+    ["install-multiple", "@DIR/app.apk", "@DIR/app.apk"],
+    ["install-multiple", "@DIR/none.apk"],
+    ["install", "--abb"],
+    ["push", "--nonsense", "@DIR/file", "/sdcard/"],
+    ["push", "--sync", "@DIR/tree", "/sdcard/tree"],
+    ["push", "@DIR/tree/.", "/sdcard/flat"],
+    ["push"],
+    ["pull"],
+    ["pull", "-a", "/sdcard/tree", "@DIR/back-tree-a"],
+    ["pull", "/sdcard/pushed", "/sdcard/typed", "@DIR"],
+    ["sync", "nonsense"],
+    ["sync", "-l", "data"],
+    ["sync", "data"],
+    ["sync", "data"],
+    ["shell", "sha256sum /data/synced"],
+    ["ls", "/sdcard/flat"],
+    ["ls"],
+    ["shell", "-e", "none", "echo no escape"],
+    ["shell", "-Tn", "echo both"],
+    ["shell", "-z"],
+    ["exec-out"],
+    ["emu"],
+    ["forward"],
+    ["forward", "--remove"],
+    ["reverse"],
+    ["reverse", "--remove"],
+    ["reverse", "nonsense"],
+    ["-t", "x", "get-state"],
+    ["-s"],
+    ["-P", "0", "get-state"],
+    ["-H"],
+    ["root", "nonsense"],
+    ["raw", "host:features"],
+    ["raw", "track-jdwp:nonsense"],
+    ["raw", "exec:exit 3"],
+    ["raw", "host:transport-any"],
+    ["raw", "host:tport:usb"],
+    ["raw", "host:tport:nonsense"],
+    ["raw", "host-usb:get-state"],
+    ["raw", "host-local:get-state"],
+    ["raw", "host:killforward:tcp:1"],
+    ["raw", "host:forward:tcp:1"],
+]
+
+# Programs that go on until they are ended: what they say first.
+WATCHERS = [
+    (["track-devices"], b"device\n"),
+    (["track-jdwp"], b"5678\n"),
+    (["logcat"], b"\n"),
+    (["shell", "echo begun; sleep 600"], b"begun\n"),
+    (["shell", "-T", "logcat"], b"\n"),
 ]
 
 
@@ -168,11 +231,47 @@ class SideBySide(adb_rig.LeaseCase):
         self.assertIn("connected to", theirs.run(["connect", "@SERIAL"])[1])
         return ours, theirs
 
+    def watch(self, side, arguments, until):
+        """What such a program says up to there; it must still run then."""
+        program = subprocess.Popen([adb_rig.ADB, *side.options, *arguments], env=side.env,
+                                   cwd=self.scratch, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = b""
+        try:
+            while not said.endswith(until):
+                part = os.read(program.stdout.fileno(), 1)
+                if not part:
+                    return "ended: " + side.plain(said)
+                said += part
+            return side.plain(said)
+        finally:
+            program.kill()
+            program.wait()
+            program.stdout.close()
+
+    def test_goes_on_saying_the_same(self):
+        ours, theirs = self.start_sides()
+        for side in (ours, theirs):
+            side.run(["shell", "logcat -c"])
+        for arguments, until in WATCHERS:
+            expected = self.watch(theirs, arguments, until)
+            self.assertEqual(expected, self.watch(ours, arguments, until), arguments)
+            self.assertFalse(expected.startswith("ended"), (arguments, expected))
+
+    def test_every_way_to_name_the_server_leads_to_it(self):
+        ours, _ = self.start_sides()
+        path = ours.env["ADB_SERVER_SOCKET"]
+        bare = {name: value for name, value in ours.env.items() if name != "ADB_SERVER_SOCKET"}
+        self.assertEqual((0, b"SIM001\n"), self.run_program(
+            adb_rig.ADB, "-L", path, "get-serialno", env=bare)[:2])
+        self.assertEqual((0, b"one\n"), self.run_program(
+            adb_rig.ADB, "-L", path, "-s", "SIM001", "shell", "echo one", env=bare)[:2])
+
     def fill(self, side):
         """The files that commands push."""
         content = random.Random(7).randbytes(300 * 1000)
         for name, data in (("file", content), ("empty", b""), ("app.apk", content[:70000]),
-                           ("tree/a", b"a" * 5), ("tree/deep/b", b"b" * 66000)):
+                           ("data/synced", content[:5000]), ("tree/a", b"a" * 5), ("tree/deep/b", b"b" * 66000)):
             path = os.path.join(side.folder, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as file:
@@ -187,7 +286,8 @@ class SideBySide(adb_rig.LeaseCase):
         ours, theirs = self.start_sides()
         for side in (ours, theirs):
             self.fill(side)
-        self.assertGreaterEqual(len(COMMANDS), 60)
+        distinct = {str(command) for command in COMMANDS}
+        self.assertGreaterEqual(len(distinct), 60)
         wrong = []
         for command in COMMANDS:
             arguments, data = command if isinstance(command, tuple) else (command, None)

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import socket
+import struct
 import threading
 import unittest
 
 import hub_rig
 import rig
+import store_reader
 
 
 class Api(hub_rig.HubCase):
@@ -190,6 +192,12 @@ class Start(hub_rig.HubCase):
                                ("[api]\nlisten = here\n", "[api] listen"),
                                ("[phones]\ntcp = 127.0.0.1\n", "[phones] tcp"),
                                ("[upstream]\nurl = http://127.0.0.1:1\n", "[upstream] url"),
+                               ("[api]\nstreams = 0\n", "[api] streams"),
+                               ("[slots]\nlabels = rack-1\n", "[slots] labels"),
+                               ("[slots]\nlabels = usb:1-1\n", "[slots] labels"),
+                               ("[slots]\nlabels = usb:1-1 rack 1\n", "[slots] labels"),
+                               ("[slots]\nlabels = usb:1-1 a\nlabels = usb:1-1 b\n",
+                                "[slots] labels"),
                                ("[hub]\nboard = moon\n", "[hub] board")):
             text = good + line
             place = "bad.ini:%d:" % (text.count("\n"))
@@ -199,6 +207,7 @@ class Start(hub_rig.HubCase):
         self.refused(good.replace("[store]", "[stop]", 1), "[st")
         self.refused("", "[hub] id")
         self.refused(good.replace("tcp:127.0.0.1", "tcp:0.0.0.0"), "loopback")
+        self.refused(good + "[api]\nstreams = 1001\n", "[api] streams", "this board has")
         self.assertFalse(os.path.exists(self.path("hub.store")))
 
     def test_wrong_tokens_and_capabilities_are_refused(self):
@@ -227,11 +236,23 @@ class Start(hub_rig.HubCase):
     def test_a_store_that_is_not_its_own_is_left_untouched(self):
         self.start_hub()
         self.submit("maintenance")
-        self.refused(self.config_text(), "store", status=3)  # a second hubd on one store
+        store = self.path("hub.store")
+        self.refused(self.config_text(), store, "another process", status=3)  # a second hubd on it
         self.assertEqual(self.hub.stop(), 0)
         before = self.digest()
-        self.refused(self.config_text(hub_id="hub-2"), "store", status=3)
-        self.refused(self.config_text(size="32MiB"), "store", status=3)
+        self.refused(self.config_text(hub_id="hub-2"), store, "another hub id", status=3)
+        self.refused(self.config_text(size="32MiB"), store, "[store] size", status=3)
+        self.assertEqual(self.digest(), before)
+        with open(store, "rb") as file:
+            content = bytearray(file.read())
+        for at in range(0, len(content), 4096):
+            if content[at:at + 4] == b"HUBD":
+                content[at + 4] = 99  # of a hubd that is newer
+                content[at + 124:at + 128] = struct.pack(
+                    "<I", store_reader.crc32c(0, bytes(content[at:at + 124])))
+        self.write("hub.store", bytes(content))
+        before = self.digest()
+        self.refused(self.config_text(), store, "format", "left untouched", status=3)
         self.assertEqual(self.digest(), before)
         self.write("hub.store", b"letters to my grandmother" * 10000)
         before = self.digest()

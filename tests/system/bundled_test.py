@@ -6,7 +6,7 @@ import unittest
 import container_test
 import rig
 
-BUNDLED = ("bugreport", "exec", "install", "lease", "maintenance", "provision", "reboot",
+BUNDLED = ("bugreport", "exec", "flash", "install", "lease", "maintenance", "provision", "reboot",
            "run-instrumentation", "screenshot", "shell")
 
 

@@ -34,8 +34,9 @@ class Contract(ConformanceCase):
         self.exercise_workers()
         self.free_all()
         self.exercise_phones()
+        self.exercise_watching()
         self.exercise_scopes()
-        for path in ("/capabilities", "/slots", "/openapi.json", "/metrics", "/healthz", "/readyz"):
+        for path in ("/capabilities", "/slots", "/openapi.json", "/history", "/whoami", "/metrics", "/healthz", "/readyz"):
             self.assertEqual(self.client.get(path).status, 200)
         wanted, seen = set(), self.contract.seen
         for method, path, operation in self.contract.operations():
@@ -71,6 +72,7 @@ class Contract(ConformanceCase):
         path = "/processes/" + identity
         self.assertEqual(self.client.get("/processes?status=completed&limit=1").status, 200)
         self.refused(self.client.get("/processes?limit=x"), 400, "malformed_query")
+        self.refused(self.client.get("/phones?limit=x"), 400, "malformed_query")
         for what in ("/events", "/events?after=2&limit=1"):
             self.assertEqual(self.client.get(path + what).status, 200)
         self.refused(self.client.get(path + "/events?after=x"), 400, "malformed_query")
@@ -150,6 +152,8 @@ class Contract(ConformanceCase):
         self.refused(self.post("/cancel", {"queue_item_id": first["queue_item_id"]}), 409,
                      "already_terminal")
         self.refused(self.post("/cancel", {"queue_item_id": "no"}), 404, "not_found")
+        self.refused(self.post("/cancel", {"queue_item_id": first["queue_item_id"][:-1] + "9"}), 404,
+                     "not_found")
         self.refused(self.post("/cancel", {"account_id": "a-1", "content_id": "c-9"}), 404,
                      "not_found")
         self.refused(self.post("/cancel", {}), 422, "missing_member")
@@ -256,6 +260,16 @@ class Contract(ConformanceCase):
         self.refused(self.post("/phones/C006/adb", b"{"), 400, "malformed")
         self.refused(self.post("/phones/C006/adb", {"lease_token": "1"}), 503, "adb_off")
 
+    def exercise_watching(self):
+        headers = {"Last-Event-ID": "x"}
+        self.refused(self.client.get("/stream", headers=headers), 400, "malformed_header")
+        stream = hub_rig.Stream(self.port, path="/stream")
+        self.assertEqual(stream.status, 200)
+        stream.close()
+        self.contract.seen.add(("GET", "/stream", "200"))
+        self.refused(self.new_client("wrong").get("/whoami"), 401, "unauthorized")
+        self.refused(self.client.get("/processes?since=yesterday"), 400, "malformed_query")
+
     def exercise_scopes(self):
         stranger, reader = self.new_client("wrong"), self.new_client("reader-secret")
         submitter = self.new_client("bound-secret")
@@ -305,78 +319,6 @@ class Contract(ConformanceCase):
         self.assertEqual(self.head(), before)
         self.assertEqual(self.post("/capability-requests/enqueue", hub_rig.order("echo", "k")).status,
                          202)
-
-
-class Streams(ConformanceCase):
-    """Server-sent events: replay, live, the end, slow readers, a thousand at once."""
-
-    phones = 2
-    limit_seconds = 120
-
-    def stream(self, identity, last_id=None):
-        stream = hub_rig.Stream(self.port, identity, last_id)
-        self.addCleanup(stream.close)
-        return stream
-
-    def test_replay_live_and_end(self):
-        identity, job = self.running()
-        stream = self.stream(identity)
-        first = [stream.next() for _ in range(len(self.events(identity)))]
-        self.assertEqual([i for i, _ in first], list(range(1, len(first) + 1)))
-        self.worker.tell(job, "complete", exitCode=0)
-        rest = stream.rest()
-        events = first + rest
-        self.assertEqual([i for i, _ in events], list(range(1, len(events) + 1)))
-        self.assertEqual(events[-1][1]["status"], "completed")
-        self.assertEqual([e for _, e in events], self.events(identity))
-        for _, event in events:
-            self.contract.validate(event, {"$ref": "#/components/schemas/Event"}, "event")
-        again = self.stream(identity, last_id=len(events) - 2)
-        self.assertEqual([i for i, _ in again.rest()], [len(events) - 1, len(events)])
-        self.assertEqual(self.stream(identity, last_id=len(events)).status, 204)
-
-    def test_it_closes_after_25_seconds(self):
-        identity = self.submit(not_before=hub_rig.now_text(86400))
-        stream = self.stream(identity)
-        import time  # pylint: disable=import-outside-toplevel
-        started = time.monotonic()
-        self.assertGreater(len(stream.rest()), 0)
-        self.assertGreater(time.monotonic() - started, 20)
-        self.assertLess(time.monotonic() - started, 25 + 10 * rig.SLOW)
-
-    def test_a_slow_reader_loses_nothing(self):
-        identity, job = self.running()
-        slow = socket.create_connection(("127.0.0.1", self.port))
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.addCleanup(slow.close)
-        slow.sendall(("GET /processes/%s/stream HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n"
-                      "\r\n" % (identity, hub_rig.SECRET)).encode())
-        self.worker.tell(job, "complete", exitCode=0, output="x" * 3000)
-        self.wait_status(identity, "completed")
-        everything = [i for i, _ in self.stream(identity, last_id=0).rest()]
-        self.assertEqual(everything, list(range(1, len(everything) + 1)))
-
-    def test_a_thousand_at_once_and_the_next_is_refused(self):
-        import resource  # pylint: disable=import-outside-toplevel
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        identity, job = self.running()
-        count = len(self.events(identity))
-        streams = [hub_rig.Stream(self.port, identity, last_id=count) for _ in range(1000)]
-        try:
-            self.assertEqual({s.status for s in streams}, {200})
-            answer = self.client.get("/processes/%s/stream" % identity)
-            self.assertEqual(self.code(answer), (503, "capacity_exhausted"))
-            self.assertEqual(answer.headers["Retry-After"], "1")
-            self.worker.tell(job, "complete", exitCode=0)
-            ends = [s.rest() for s in streams]
-            self.assertEqual({tuple(i for i, _ in end) for end in ends},
-                             {tuple(range(count + 1, count + 1 + len(ends[0])))})
-        finally:
-            for stream in streams:
-                stream.close()
-        self.assertEqual(len(self.stream(identity).rest()), count + len(ends[0]))
 
 
 class Survival(ConformanceCase):

@@ -24,6 +24,8 @@ CAPABILITIES = {
     "thrifty": "runner = external\nattempts = 5\nbudget_attempts_per_hour = 1\nbackoff_ms = 1\n"
                "retry_on = exit_code\n",
 }
+TIGHT = "runner = external\nattempts = 2\nbudget_seconds_per_hour = 1\n"
+CAPABILITIES.update({"tight-%d" % i: TIGHT for i in range(20)})
 ACTIONS = {
     "echo": ("", "[action.first]\ncommand = echo one\n[action.second]\ncommand = echo two\n"),
     "nap": ("", "[action.nap]\ncommand = sleep ${seconds}\ntimeout_seconds = 60\n"),
@@ -31,6 +33,10 @@ ACTIONS = {
                "[action.no]\ncommand = id; exit 7\n"),
     "reviewed": ("", "[action.before]\ncommand = echo before\n[action.look]\ntype = review\n"
                      "[action.after]\ncommand = echo after\n"),
+    "chosen": ("steps = on\n", "[action.before]\ncommand = echo before\n"
+                                "[action.other]\ncommand = echo other\n"
+                                "[action.look]\ntype = review\n"
+                                "[action.after]\ncommand = echo after\n"),
     "once": ("attempts = 3\nbackoff_ms = 1\nretry_on = timeout, adb, phone_lost\n",
              "[action.pay]\ncommand = sleep 30\nonce = on\ntimeout_seconds = 1\n"),
     "manual": ("unattended = manual_only\n", "[action.a]\ncommand = echo a\n"),

@@ -241,6 +241,19 @@ class Seeds(ConformanceCase):
             _, job = self.running()
             self.assertEqual(self.code(self.post("/cancel", {"queue_item_id": job["id"]})),
                              (409, "item_in_use"))
+        self.free_all()
+        with self.row("001", "Compatibility Entrypoints", "POST /cancel: one of several items"):
+            body = hub_rig.order("job", target={"routing": "group",
+                                                "phone_ids": ["C001", "C002"]})
+            identity = self.post("/capability-requests/enqueue", body, 202).body["process_id"]
+            done = self.post("/cancel", {"queue_item_id": identity + ".2"}, 200).body
+            self.assertEqual((done["queue_item_id"], done["queue_status"]),
+                             (identity + ".2", "CANCELLED"))
+            self.assertEqual(self.process(identity)["status"], "cancelled")
+            identity = self.post("/capability-requests/enqueue", body, 202).body["process_id"]
+            self.assertEqual(len(self.worker.claim("job", 1)), 1)
+            self.assertEqual(self.code(self.post("/cancel", {"queue_item_id": identity + ".2"})),
+                             (409, "item_in_use"))
         self.all_rows_hold()
 
     def target(self, capability="echo", **target):
@@ -458,6 +471,14 @@ class Seeds(ConformanceCase):
             self.wait_status(identity, "completed")
             steps = [e["step"] for e in self.events(identity) if e["type"] == "step"]
             self.assertEqual(steps, ["before", "look", "after"])
+        with self.row("003", "Status state machine", "waiting_review, other steps left out"):
+            identity = self.submit("chosen", inputs={"steps": [{"action": "look"},
+                                                               {"action": "after"}]})
+            self.wait(identity, lambda p: p["state"] == "waiting_review", "the review")
+            self.post("/processes/%s/resume" % identity, status=202)
+            self.wait_status(identity, "completed")
+            steps = [e["step"] for e in self.events(identity) if e["type"] == "step"]
+            self.assertEqual(steps, ["look", "after"])
         with self.row("003", "Table: processes", "current_step while it runs"):
             identity = self.submit("nap", inputs={"seconds": "20"})
             self.wait(identity, lambda p: p["current_step"] == "nap", "the step")
@@ -643,11 +664,11 @@ class Seeds(ConformanceCase):
         self.all_rows_hold()
 
     def test_004_the_example_worker_runs_jobs(self):
-        with self.row("004", "For Orchestrator Developers", "docs/worker.py"):
+        with self.row("004", "For Orchestrator Developers", "docs/examples/worker.py"):
             identity = self.submit("job", inputs={"command": "echo from the worker"})
             failing = self.submit("job", inputs={"command": "exit 3"})
             subprocess.run(
-                [sys.executable, rig.ROOT + "/docs/worker.py", "--url",
+                [sys.executable, rig.ROOT + "/docs/examples/worker.py", "--url",
                  "http://127.0.0.1:%d" % self.port, "--token", hub_rig.SECRET, "--types", "job",
                  "--name", "w-1", "--jobs", "2"], check=True, timeout=60 * rig.SLOW)
             process = self.process(identity)

@@ -8,24 +8,34 @@ import rig
 from conformance_rig import ConformanceCase, Worker
 
 STALE, ILLEGAL, ENDED = "stale_lease", "illegal_transition", "already_terminal"
-STATES = ("scheduled", "ready", "leased", "running", "retry_wait", "suspended", "completed",
+# An item is suspended by an operator, for a review, as uncertain, or because its budget is spent.
+SUSPENDED = ("suspended", "in_review", "uncertain", "spent")
+STATES = ("scheduled", "ready", "leased", "running", "retry_wait", *SUSPENDED, "completed",
           "failed", "canceled")
-WAITING = ("scheduled", "ready", "retry_wait", "suspended")
+WAITING = ("scheduled", "ready", "retry_wait", *SUSPENDED)
+GOES_ON = ("ready", "leased", "running", "completed")  # the hub runs it at once
 TERMINAL = ("completed", "failed", "canceled")
 
 # event -> state -> (HTTP status, the refusal's code or the item's next state)
 TABLE = {
     "cancel": {**{s: (200, "canceled") for s in WAITING + ("leased",)}, "running": (202, "running"),
                **{s: (409, ENDED) for s in TERMINAL}},
-    "suspend": {**{s: (202, s) for s in WAITING}, "leased": (202, "ready"),
-                "running": (202, "running"), **{s: (409, ENDED) for s in TERMINAL}},
+    "suspend": {**{s: (202, s) for s in WAITING}, **{s: (202, "suspended") for s in SUSPENDED},
+                "leased": (202, "ready"), "running": (202, "running"),
+                **{s: (409, ENDED) for s in TERMINAL}},
     "resume": {**{s: (202, s) for s in ("scheduled", "ready", "leased", "running", "retry_wait")},
-               "suspended": (202, "ready"), **{s: (409, ENDED) for s in TERMINAL}},
+               "suspended": (202, "ready"), "spent": (202, "ready"),
+               "in_review": (202, GOES_ON), "uncertain": (202, GOES_ON),
+               **{s: (409, ENDED) for s in TERMINAL}},
     "retry": {**{s: (409, "not_terminal") for s in WAITING + ("leased", "running")},
               "failed": (202, "ready"), "completed": (409, "not_retryable"),
               "canceled": (409, "not_retryable")},
     "settle": {**{s: (409, ILLEGAL) for s in WAITING + ("leased", "running")},
+               **{s: (200, "completed") for s in ("in_review", "uncertain")},
                **{s: (409, ENDED) for s in TERMINAL}},
+    "settle_failed": {**{s: (409, ILLEGAL) for s in WAITING + ("leased", "running")},
+                      **{s: (200, "failed") for s in ("in_review", "uncertain")},
+                      **{s: (409, ENDED) for s in TERMINAL}},
     "legacy_cancel": {**{s: (200, "canceled") for s in WAITING},
                       **{s: (409, "item_in_use") for s in ("leased", "running")},
                       **{s: (409, ENDED) for s in TERMINAL}},
@@ -46,8 +56,13 @@ TABLE = {
 }
 
 
+DETAILS = {"suspended": "held", "in_review": "suspended_for_review",
+           "uncertain": "suspended_as_uncertain", "spent": "suspended_for_budget"}
+
+
 class Pairs(ConformanceCase):
     limit_seconds = 150
+    tight = ["tight-%d" % i for i in range(20)]  # a capability for each: what is spent is spent
 
     def bring(self, state):
         """A process with one item in this state, and a job with its last token."""
@@ -57,6 +72,12 @@ class Pairs(ConformanceCase):
             return self.submit(), None
         if state == "leased":
             return self.claimed()
+        if state in ("in_review", "uncertain"):
+            identity = self.submit("reviewed" if state == "in_review" else "once")
+            self.wait_state(identity, "suspended")
+            return identity, self.job_of(identity)
+        if state == "spent":
+            return self.bring_spent()
         identity, job = self.running()
         if state == "retry_wait":
             self.worker.tell(job, "fail", error="no", retryable=True)
@@ -72,12 +93,29 @@ class Pairs(ConformanceCase):
             self.worker.tell(job, "fail", error="stopped")
         return identity, job
 
+    def job_of(self, identity):
+        item = self.process(identity)["items"][0]
+        return {"id": item["id"], "lease_token": item["lease_token"]}
+
+    def bring_spent(self):
+        """Its capability's seconds of this hour are over while it runs."""
+        name = self.tight.pop()
+        identity = self.submit(name)
+        jobs = []
+        rig.wait_until(lambda: jobs.extend(self.worker.claim(name)) or jobs, 10, "a phone for it")
+        self.assertEqual(self.worker.start(jobs[0]).status, 200)
+        rig.wait_until(lambda: self.worker.tell(jobs[0], "heartbeat").body["suspend"], 10,
+                       "it is told to stop")
+        self.assertEqual(self.worker.tell(jobs[0], "fail", error="stopped").status, 200)
+        return identity, jobs[0]
+
     def do(self, event, identity, job):
         job = job or {"id": identity + ".1", "lease_token": "1"}
         if event in ("cancel", "suspend", "resume", "retry"):
             return self.post("/processes/%s/%s" % (identity, event))
-        if event == "settle":
-            return self.post("/processes/%s/settle" % identity, {"outcome": "done"})
+        if event.startswith("settle"):
+            outcome = "failed" if event == "settle_failed" else "done"
+            return self.post("/processes/%s/settle" % identity, {"outcome": outcome})
         if event == "legacy_cancel":
             return self.post("/cancel", {"queue_item_id": identity + ".1"})
         if event == "start":
@@ -91,7 +129,8 @@ class Pairs(ConformanceCase):
     def check_pair(self, state, event):
         identity, job = self.bring(state)
         before = self.process(identity)
-        self.assertEqual(before["items"][0]["state"], state)
+        self.assertEqual(before["items"][0]["state"], "suspended" if state in SUSPENDED else state)
+        self.assertEqual(before["status_detail"] if state in SUSPENDED else None, DETAILS.get(state))
         status, outcome = TABLE[event][state]
         answer = self.do(event, identity, job)
         self.assertEqual(answer.status, status, answer)
@@ -102,12 +141,26 @@ class Pairs(ConformanceCase):
             before["timestamps"].pop("updated_at")
             self.assertEqual(after, before)
         else:
-            self.assertEqual(after["items"][-1]["state"], outcome)
+            self.assertIn(after["items"][-1]["state"],
+                          outcome if isinstance(outcome, tuple) else (outcome,))
 
     def check_event(self, event):
         for state in STATES:
             with self.subTest(state=state, event=event):
                 self.check_pair(state, event)
+                self.free_all()
+
+
+    def test_a_claim_in_every_state(self):
+        for state in STATES:
+            with self.subTest(state=state):
+                identity, _ = self.bring(state)
+                before = self.process(identity)["items"][0]["state"]
+                jobs = self.worker.claim(types=None, batch=8)
+                self.assertEqual([j["process_id"] for j in jobs],
+                                 [identity] if state == "ready" else [])
+                self.assertEqual(self.process(identity)["items"][0]["state"],
+                                 "leased" if state == "ready" else before)
                 self.free_all()
 
 

@@ -27,7 +27,9 @@ class Demo(rig.Case):
         self.assertIn("kill -9", out)
         self.assertIn("host_restarted", out)
         self.assertIn("demo-hub-1-2 completed", out)
-        self.assertIn("done: both requests completed on the hub and on the upstream", out)
+        self.assertRegex(out, r"up-1-1 completed")  # hubctl run, against the upstream
+        self.assertRegex(out, r"(?m)^up-1-1\.1 ")  # the hub's list
+        self.assertIn("done: all requests completed on the hub and on the upstream", out)
         self.assertEqual(os.listdir(self.scratch), [], "the scratch directory stays behind")
         self.assertEqual(self.running_in(self.scratch), [])
 

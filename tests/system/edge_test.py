@@ -345,11 +345,13 @@ class RefusedStart(hub_rig.HubCase):
             number = doubled[:doubled.index(line)].count("\n") + 2
             self.refused("bad.ini:%d: [" % number, line.split()[0], text=doubled)
 
-        for section, line in (("hub", "board = linux\n"),
-                              ("upstream", "url = https://127.0.0.1:1\n")):
+        for section, line, words in (
+                ("hub", "board = linux\n", "expected once, "),
+                ("upstream", "url = https://127.0.0.1:1\n",
+                 "expected https://HOST:PORT, each once, at most 4 ")):
             doubled = good + "[%s]\n" % section + 2 * line
-            self.refused("bad.ini:%d: [%s] %s: expected once, " % (
-                doubled.count("\n"), section, line.split()[0]), text=doubled)
+            self.refused("bad.ini:%d: [%s] %s: %s" % (
+                doubled.count("\n"), section, line.split()[0], words), text=doubled)
 
     def test_wrong_tokens_leave_nothing_behind(self):
         for text, line, words in (

@@ -5,14 +5,17 @@ It shares no code with the programs, so that both sides of the wire format are w
 
 import hashlib
 import http.client
+import re
+import socket
 import ssl
 
 VERSION = 1
 OK, GAP, FORK, REFUSED = range(4)
-HUB, PHONE, REQUEST, PROCESS, ITEM, ATTEMPT, KEY = range(7)
+HUB, PHONE, REQUEST, PROCESS, ITEM, ATTEMPT, KEY, ANSWER = range(8)
 EVENTS = ("accepted planned due leased started returned succeeded failed retry_scheduled "
           "stop_requested suspended resumed settled cancel_requested cancelled finished retried "
-          "withdrawn booted clock_set phone_state evicted attempt_ended step counters").split()
+          "withdrawn booted clock_set phone_state evicted attempt_ended step counters "
+          "first_device gave_up answered granted reconciled").split()
 READY, LEASED, RUNNING, COMPLETED = 1, 2, 3, 6  # of an item
 QUEUED, EXECUTING, CLAIMED, PLANNED, DONE = 2, 4, 5, 7, 9  # rows of a process
 WALL_MS = 1700000000000
@@ -106,6 +109,8 @@ class Reply:
         self.result, self.text = fields[1], fields[2]
         self.cursor, self.chain = fields[3]
         self.server_ms, self.push_bytes_max, self.retry_after_ms, self.commands = fields[4:8]
+        self.upstream_epoch, self.grants, self.epoch, self.verdicts = (fields[8:12]
+                                                                       or (0, [], 0, None))
 
 
 def message(store, cursor, groups, **changed):
@@ -140,6 +145,56 @@ class Link:
 
     def close(self):
         self.http.close()
+
+
+def poll(store, cursor, wait_ms, **changed):
+    """The bytes of an empty push that may be held."""
+    fields, _ = decode(message(store, cursor, [], **changed))
+    return encode(fields[:11] + [None, wait_ms, 0, 0, None])
+
+
+class PipelinedLink:
+    """A connection on which pushes are sent and answers read apart."""
+
+    def __init__(self, port, certs, name, seconds=20):
+        context = ssl.create_default_context(cafile=certs + "/ca.crt")
+        context.load_cert_chain(certs + "/%s.crt" % name, certs + "/%s.key" % name)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=seconds)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.stream = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        self.data = b""
+
+    def send(self, *bodies):
+        self.stream.sendall(b"".join(
+            b"POST /sync HTTP/1.1\r\nHost: upstream\r\nContent-Type: application/cbor\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body) for body in bodies))
+
+    def receive(self):
+        """The next answer."""
+        head, body = self.data.split(b"\r\n\r\n", 1) if b"\r\n\r\n" in self.data else (None, b"")
+        length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1]) if head else 1
+        if len(body) < length:
+            piece = self.stream.recv(65536)
+            if not piece:
+                raise ConnectionError("no answer before the end")
+            self.data += piece
+            return self.receive()
+        self.data = body[length:]
+        return Reply(int(head.split()[1]), body[:length])
+
+    def is_silent(self, seconds):
+        """Nothing comes for so long."""
+        self.stream.settimeout(seconds)
+        try:
+            self.data += self.stream.recv(65536)
+            return False
+        except TimeoutError:
+            return True
+        finally:
+            self.stream.settimeout(20)
+
+    def close(self):
+        self.stream.close()
 
 
 # ---- what a hub records ----

@@ -119,10 +119,10 @@ def order(capability, request_id=None, phone=None, phones=None, **more):
 class Stream:
     """A client of server-sent events."""
 
-    def __init__(self, port, process, last_id=None):
+    def __init__(self, port, process=None, last_id=None, path=None, secret=SECRET):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=40 * rig.SLOW)
-        head = "GET /processes/%s/stream HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer %s\r\n" % (
-            process, SECRET)
+        head = "GET %s HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer %s\r\n" % (
+            path or "/processes/%s/stream" % process, secret)
         head += "" if last_id is None else "Last-Event-ID: %s\r\n" % last_id
         self.socket.sendall((head + "\r\n").encode())
         self.response = http.client.HTTPResponse(self.socket)
@@ -142,6 +142,28 @@ class Stream:
                 identity = int(line[4:])
             elif line.startswith("data: "):
                 data = json.loads(line[6:])
+
+    def next_named(self):
+        """The next event as (name, id, data)."""
+        name = "message"
+        while True:
+            line = self.response.readline().decode()
+            if line.startswith("event: "):
+                name = line[7:].strip()
+            elif line.startswith("id: "):
+                identity = int(line[4:])
+            elif line.startswith("data: "):
+                return name, identity, json.loads(line[6:])
+            elif line == "":
+                raise AssertionError("the stream has ended")
+
+    def wait(self, name, matches=lambda data: True):
+        """The data of the next event of this name that matches."""
+        while True:
+            found, identity, data = self.next_named()
+            self.last_id = identity
+            if found == name and matches(data):
+                return data
 
     def rest(self):
         return list(iter(self.next, None))
@@ -180,6 +202,10 @@ class HubCase(rig.Case):
             for first in range(0, len(phones), 8):  # a line has a limit
                 text += "tcp = %s\n" % ", ".join(
                     "127.0.0.1:%d" % port for port in phones[first:first + 8])
+        if "vitals" in changes:
+            text += "[phones]\nvitals_seconds = %d\n" % changes["vitals"]
+        if "delayed_ack" in changes:
+            text += "[phones]\ndelayed_ack = %s\n" % changes["delayed_ack"]
         return text
 
     def start_hub(self, phones=(), **changes):

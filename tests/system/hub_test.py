@@ -45,6 +45,30 @@ class Rows(hub_rig.HubCase):
         self.assertEqual(process["linked_ids"]["completed_queue_item_ids"], [identity + ".1"])
         self.assertEqual(int(item["lease_token"]) >> 40, 1)
 
+    def test_a_page_that_would_be_too_long_ends_early(self):
+        self.start_hub()
+        sent = [self.submit("maintenance", request_id="%04d" % number + 1000 * "\u0001")
+                for number in range(60)]
+        listed, cursor = [], ""
+        while cursor is not None:
+            page = self.client.get("/processes?limit=200&sort=oldest" + cursor).body
+            self.assertGreater(len(page["processes"]), 0)
+            listed += [row["process_id"] for row in page["processes"]]
+            cursor = page["next_cursor"] and "&cursor=" + page["next_cursor"]
+        self.assertEqual(listed, sent)
+        self.assertLess(len(page["processes"]), len(sent))  # the last of several
+
+    def test_pages_phones(self):
+        self.with_phones(3)
+        whole = self.client.get("/phones").body
+        self.assertIsNone(whole["next_cursor"])
+        names = [phone["phone_id"] for phone in whole["phones"]]
+        self.assertEqual(names, sorted(names))
+        first = self.client.get("/phones?limit=1").body
+        self.assertEqual([first["next_cursor"]], names[:1])
+        rest = self.client.get("/phones?cursor=" + first["next_cursor"]).body
+        self.assertEqual(first["phones"] + rest["phones"], whole["phones"])
+
     def test_executing_then_cancelled_while_running(self):
         self.with_phones(1)
         identity = self.nap(30)
@@ -241,6 +265,18 @@ class Requests(hub_rig.HubCase):
                                page["next_cursor"]).body
         self.assertEqual([row["process_id"] for row in rest["processes"]], good[:1])
         self.assertIsNone(rest["next_cursor"])
+
+    def test_shows_where_an_item_ran_after_its_end(self):
+        identity = self.submit("maintenance")
+        self.wait_end(identity)
+        ran_on = self.client.get("/processes/" + identity).body["items"][0]["phone_id"]
+        self.assertIn(ran_on, ["SIM001", "SIM002"])
+        self.assertEqual(self.hub.stop(20), 0)
+        self.restart_hub()
+        after = self.client.get("/processes/" + identity).body["items"][0]["phone_id"]
+        self.assertEqual(after, ran_on)
+        rows = self.client.get("/processes?phone=" + ran_on).body["processes"]
+        self.assertEqual([row["process_id"] for row in rows], [identity])
 
     def test_reloads_tokens_and_capabilities(self):
         self.write("capabilities/extra.ini",

@@ -115,6 +115,16 @@ class Online(HubctlCase):
         self.assertEqual(len(shown["items"]), 2)
         self.assertEqual(shown["inputs"], {"seconds": 0, "note": "a b"})
 
+    def test_labels_say_which_phone_a_request_wants(self):
+        self.start_farm(2)
+        self.ok("label", "SIM002", "pixel", "shelf2")
+        shown = json.loads(self.ok("--json", "run", "nap", "--label", "shelf2,pixel", "--input",
+                                   "seconds=0"))
+        self.assertEqual("SIM002", shown["items"][0]["phone_id"], shown)
+        steps = json.loads(self.ok("--json", "run", "maintenance", "--label", "pixel", "--step",
+                                   "battery"))
+        self.assertEqual("SIM002", steps["items"][0]["phone_id"], steps)
+
     def test_exit_status_says_how_it_ended(self):
         self.start_farm(1)
         code, out, err = self.hubctl("run", "final", "--queue")

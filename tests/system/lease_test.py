@@ -50,6 +50,38 @@ class Lease(adb_rig.LeaseCase):
         self.assertEqual((0, "fine\n"), self.run_lease("--", "echo", "fine")[:2])
         self.assertEqual("completed", self.lease_processes()[0]["status"])
 
+    def test_labels_choose_the_phone(self):
+        for serial, labels in (("SIM001", ["lab-a"]), ("SIM002", ["lab-a", "pixel"])):
+            answer = self.client.post("/phones/%s/label" % serial, {"labels": labels})
+            self.assertEqual(200, answer.status, answer)
+        for _ in range(3):
+            self.assertEqual((0, "SIM002\n"), self.run_lease("--label", "lab-a,pixel", "--", "adb",
+                                                             "get-serialno")[:2])
+        first = self.start_lease("--label", "lab-a", "--", "sh", "-c",
+                                 "adb get-serialno; exec sleep 600")
+        second = self.start_lease("--label", "lab-a", "--", "sh", "-c",
+                                  "adb get-serialno; exec sleep 600")
+        self.assertEqual({"SIM001", "SIM002"}, {first.wait_for("SIM00", 30).strip(),
+                                                second.wait_for("SIM00", 30).strip()})
+        status, _, err = self.run_lease("--label", "pixel", "--wait", "1", "--", "true")
+        self.assertEqual((1, True), (status, "no phone was free in 1 s" in err))
+        status, _, err = self.run_lease("--label", "nowhere", "--wait", "1", "--", "true")
+        self.assertNotEqual(0, status)
+        first.signal(signal.SIGTERM)
+        second.signal(signal.SIGTERM)
+
+    def test_gives_the_phone_back_whatever_ends_it(self):
+        # No child of the shell: one that ends well would have it go on in spite of the signal.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            lease = self.start_lease("--phone", "SIM001", "--", "sh", "-c",
+                                     "echo $ANDROID_SERIAL; exec sleep 600")
+            lease.wait_for("SIM001", 30)
+            began = time.monotonic()
+            lease.signal(number)
+            self.assertEqual(128 + number, lease.wait())
+            self.wait_phones("SIM001", state="ready", seconds=10)
+            self.assertLess(time.monotonic() - began, 10 * rig.SLOW)
+
     def test_a_command_that_is_not_there_is_said(self):
         status, _, err = self.run_lease("--", "/no/such/program")
         self.assertEqual(127, status)

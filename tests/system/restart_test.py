@@ -13,7 +13,7 @@ import store_reader
 import sync_rig
 
 KILLS = int(os.environ.get("HUB_KILLS", "40"))
-SIZE = os.environ.get("HUB_STORE", "8MiB")
+SIZE = os.environ.get("HUB_STORE", "4MiB")
 STARTS = int(os.environ.get("HUB_EARLY_KILLS", "2"))  # at most so many in a row
 SEED = int(os.environ.get("HUB_SEED", str(int(time.time()))))
 COMPLETED, CANCELED = 6, 8  # the first and the last terminal state of an item

@@ -187,6 +187,8 @@ def run_apart(tests, words, jobs):
 
 
 def main():
+    # Whoever starts this in the background has SIGINT ignored, and so would every program here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     words = sys.argv[1:]
     only = os.environ.get("HUB_FILE")
     tests = find_tests(words)

@@ -45,7 +45,7 @@ class Block:
         self.chain = head[88:96]
         self.acked = number(head, 96, 8)
         self.format = number(head, 4, 2)
-        self.previous, self.previous_end = number(head, 64, 8), number(head, 72, 4)
+        self.previous, self.previous_end = number(head, 64, 4), number(head, 72, 4)
         self.is_merge = head[120] != 0 if len(head) > 120 else False
         self.is_good = head[:4] == b"HUBD" and number(head, 124, 4) == crc32c(0, head[:124])
         self.salt = crc32c(0, self.id + struct.pack("<Q", self.sequence) + self.nonce)
@@ -146,7 +146,7 @@ def read_groups(path):
     blocks = [block for block in (Block(data, start) for start in range(0, len(data), size))
               if block.is_good and block.format == 2]
     newest = max(blocks, key=lambda block: block.sequence)
-    while len(blocks) > 1 and not _counts(data, newest):
+    while len(blocks) > 1 and not counts(data, newest):
         blocks.remove(newest)
         newest = max(blocks, key=lambda block: block.sequence)
     frames = {frame.seq: frame for block, end in _log(blocks)
@@ -165,7 +165,7 @@ def read_groups(path):
     return newest.id, newest.epoch, groups
 
 
-def _counts(data, block):
+def counts(data, block):
     """Whether a newest block counts: it has a frame, and one that ends its merge."""
     offset = (HEADER + block.unit - 1) // block.unit * block.unit
     frame = Frame(data, block, offset)

@@ -90,7 +90,7 @@ class SyncCase(hub_rig.HubCase):
         self.write("capabilities/small.ini", SMALL)
         self.certs = self.path("certs")
         subprocess.run(["bash", os.path.join(rig.ROOT, "scripts/demo-certs.sh"), self.certs, "10",
-                        "hub-1"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                        "hub-1", "hub-2"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.sync_port = rig.free_ports(1)
         self.fleet_port = rig.free_ports(1)
         self.database = self.path("fleet.db")
@@ -143,7 +143,8 @@ class SyncCase(hub_rig.HubCase):
     def upstream_records(self):
         """seq -> bytes, and the group ends' chains, of upstream's only store."""
         with sqlite3.connect("file:%s?mode=ro" % self.database, uri=True) as database:
-            self.assertEqual(database.execute("SELECT count(*) FROM stores").fetchone(), (1,))
+            stores = database.execute("SELECT count(*) FROM stores WHERE hub_id <> 'up'")
+            self.assertEqual(stores.fetchone(), (1,))
             rows = database.execute("SELECT seq, bytes, chain FROM records ORDER BY seq")
             return [(seq, bytes(body), chain) for seq, body, chain in rows]
 
@@ -166,6 +167,15 @@ class SyncCase(hub_rig.HubCase):
             expected += len(group.bodies)
         self.assertEqual(expected - 1, len(rows), "upstream has more, or less, than the hub")
         return [hub_client.decode(row[1])[0] for row in rows]
+
+    def wait_same_history(self, seconds=60):
+        """The records of both. An idle hub still writes its counters now and then."""
+        def records():
+            try:
+                return self.assert_same_history()
+            except AssertionError:
+                return None
+        return rig.wait_until(records, seconds, "upstream has all that the hub has")
 
     def assert_lives(self, records, acknowledged, cap=6):
         """What the whole history must be like, told from its records alone."""

@@ -5,50 +5,21 @@ import json
 import os
 import shutil
 import signal
-import ssl
 import subprocess
 import threading
 import unittest
 
+import endpoint_rig
 import hub_client
 import rig
-from hub_client import FORK, GAP, OK, REFUSED, Link, Store, message
+from hub_client import FORK, GAP, OK, Store
 
-TOKEN = "reader-secret-0123456789"
+TOKEN = endpoint_rig.READER
 
 
-class UpstreamCase(rig.Case):
-    """upstreamd on loopback, with certificates for hub-1 and hub-2."""
-
-    def setUp(self):
-        super().setUp()
-        self.certs = self.path("certs")
-        self.make_certs(self.certs, 30, "hub-1", "hub-2")
-        base = rig.free_ports(2)
-        self.sync_port, self.api_port = base, base + 1
-        tokens = self.write("tokens", "reader read %s\nworker worker worker-secret-01\n"
-                            "caller submit caller-secret-01\n" % TOKEN)
-        os.chmod(tokens, 0o600)
-        self.config = self.write("upstreamd.ini", "\n".join([
-            "[api]", "listen = tcp:127.0.0.1:%d" % self.api_port, "token_file = " + tokens,
-            "[sync]", "listen = tcp:127.0.0.1:%d" % self.sync_port,
-            "ca = %s/ca.crt" % self.certs, "cert = %s/server.crt" % self.certs,
-            "key = %s/server.key" % self.certs,
-            "[store]", "sqlite = " + self.path("fleet.db"), ""]))
-        self.launch()
-
-    def make_certs(self, folder, days, *hubs):
-        script = os.path.join(rig.ROOT, "scripts", "demo-certs.sh")
-        subprocess.run(["bash", script, folder, str(days), *hubs], check=True)
-
+class UpstreamCase(endpoint_rig.EndpointCase):
     def launch(self):
-        self.upstream = self.start("upstreamd", "--config", self.config)
-        self.upstream.wait_for("event=ready")
-
-    def link(self, name="hub-1", certs=None):
-        link = Link(self.sync_port, certs or self.certs, name)
-        self.addCleanup(link.close)
-        return link
+        self.upstream = self.start_upstreamd()
 
     def get(self, path, token=TOKEN, method="GET", body=None, headers=None):
         """(status, headers, body); JSON is decoded."""
@@ -73,16 +44,6 @@ class UpstreamCase(rig.Case):
             if line.startswith(name + " "):
                 return int(line.split()[1])
         raise AssertionError("no metric " + name)
-
-    def farm(self, processes=1):
-        """A store with a hub, a phone and the whole lives of some processes."""
-        store = Store()
-        store.append(hub_client.hub_booted())
-        store.append(hub_client.phone(1, "SIM001"))
-        for number in range(1, processes + 1):
-            for group in hub_client.life(number):
-                store.append(*group)
-        return store
 
 
 class Sync(UpstreamCase):
@@ -132,7 +93,7 @@ class Sync(UpstreamCase):
         self.assertEqual(FORK, link.push(other, 2, other.groups[2:]).result)
         self.assertEqual(FORK, link.push(other, 0, other.groups).result)
         self.assertEqual(FORK, link.push(store, store.head_seq, []).result)  # beyond upstream's
-        self.assertEqual(4, self.metric("upstream_forks_total"))
+        self.assertEqual(1, self.metric("upstream_forks_total"))  # one epoch, told four times
         self.assertEqual(2, self.json("/hubs")["hubs"][0]["cursor"])
         self.assertIn("event=sync_fork", self.upstream.output())
         self.assertEqual(OK, link.push(store, 2, store.groups[2:]).result)
@@ -148,6 +109,7 @@ class Sync(UpstreamCase):
         store, link = self.farm(), self.link()
         link.push(store, 0, store.groups)
         newer = Store(epoch=2)
+        newer.store_id = bytes(range(16, 32))
         newer.append(hub_client.hub_booted())
         self.assertEqual((OK, 1), (link.push(newer, 0, newer.groups).result, 1))
         self.assertEqual(2, self.json("/hubs")["hubs"][0]["store_epoch"])
@@ -163,48 +125,6 @@ class Sync(UpstreamCase):
         self.assertEqual(1, self.metric("upstream_unknown_records_total"))
         self.assertEqual(["SIM001", "SIM002"],
                          [one["phone_id"] for one in self.json("/phones")["phones"]])
-
-    def test_refuses_what_is_no_push_and_goes_on(self):
-        store, link = self.farm(), self.link()
-        good = message(store, 0, store.groups)
-        wrong = [b"", b"\xa0", good[:-1], good + b"\0", good[:40],
-                 message(store, 0, store.groups, version=2),
-                 message(store, 0, store.groups, epoch=0),
-                 message(store, 0, [], first_seq=0)]
-        for body in wrong:
-            reply = hub_client.Reply(*link.post(body))
-            self.assertEqual((400, REFUSED), (reply.status, reply.result))
-        self.assertEqual(404, link.post(good, path="/other")[0])
-        self.assertEqual(415, link.post(good, content_type="application/json")[0])
-        self.assertEqual(OK, link.push(store, 0, store.groups).result)
-
-    def test_refuses_a_push_that_is_too_large(self):
-        link = self.link()
-        try:
-            status = link.post(bytes(3 << 20))[0]
-        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
-            status = 413  # the connection was closed before everything was sent
-        self.assertEqual(413, status)
-        store = self.farm()
-        self.assertEqual(OK, self.link().push(store, 0, store.groups).result)
-
-    def test_lets_in_only_certificates_of_its_ca(self):
-        foreign, expired = self.path("foreign"), self.path("expired")
-        self.make_certs(foreign, 30, "hub-1")
-        os.mkdir(expired)
-        for name in ("ca.crt", "ca.key"):
-            shutil.copy(self.path("certs", name), expired)
-        shutil.copy(self.path("certs", "ca.crt"), foreign)  # so that it trusts our server
-        self.make_certs(expired, -1, "hub-1")
-        for name, certs in ((None, self.certs), ("hub-1", foreign), ("hub-1", expired)):
-            with self.subTest(name=name, certs=os.path.basename(certs)):
-                with self.assertRaises((ssl.SSLError, OSError, http.client.HTTPException)):
-                    store = self.farm()
-                    self.link(name, certs).push(store, 0, store.groups)
-        self.assertEqual(0, self.metric("upstream_pushes_total"))
-        self.assertEqual(3, self.metric("upstream_tls_refused_total"))
-        store = self.farm()
-        self.assertEqual(OK, self.link().push(store, 0, store.groups).result)
 
     def test_keeps_hubs_apart(self):
         one, two = self.farm(), self.farm(2)
@@ -293,6 +213,27 @@ class Reading(UpstreamCase):
         shown = self.json("/processes/hub-1-1-4")
         self.assertEqual(("executing", 25, {"level": 80}, 6), (
             shown["status"], shown["progress_percent"], shown["result"], shown["last_event_id"]))
+
+    def test_keeps_what_came_in_pushes_before(self):
+        """Also when a process that is new comes between them, and an image that is not newer."""
+        store = self.store
+        pushes = [hub_client.life(4)[0], [hub_client.hub_booted()], hub_client.life(5)[0],
+                  hub_client.life(4)[1] + hub_client.life(5)[1], hub_client.life(4)[2],
+                  hub_client.life(4)[0], hub_client.life(4)[3]]
+        for place, records in enumerate(pushes):
+            cursor = store.head_seq
+            store.append(*records)
+            self.assertEqual(hub_client.OK, self.hub.push(store, cursor, store.behind(cursor)).result)
+            shown = self.json("/processes/hub-1-1-4")
+            self.assertEqual(("r-4", "maintenance"), (shown["request_id"], shown["process_type"]))
+            wanted = "executing" if place == 5 else shown["status"]
+            self.assertEqual(wanted, shown["status"], "an older image is history only")
+        rows = {one["process_id"]: one for one in self.json("/processes")["processes"]}
+        ended, leased = rows["hub-1-1-4"], rows["hub-1-1-5"]
+        self.assertEqual(("completed", "r-4", "maintenance", 1), (
+            ended["status"], ended["request_id"], ended["process_type"], ended["attempts"]))
+        self.assertEqual(("queued", "r-5", "maintenance"), (
+            leased["status"], leased["request_id"], leased["process_type"]))
 
     def test_lists_newest_first_and_filters(self):
         store = self.store
@@ -393,9 +334,10 @@ class Reading(UpstreamCase):
         self.assertEqual((400, "malformed_query"), code("/processes?limit=x"))
         self.assertEqual((400, "malformed_query"), code("/processes?status=odd"))
         self.assertEqual((400, "malformed_query"), code("/processes?sort=odd"))
-        for path in ("/maintenance/requests", "/capability-requests/enqueue",
-                     "/processes/hub-1-1-1/cancel"):
-            self.assertEqual((501, "not_implemented"), code(
+        for path, expected in (("/maintenance/requests", (422, "unknown_process_type")),
+                               ("/capability-requests/enqueue", (422, "missing_member")),
+                               ("/processes/hub-1-1-99/cancel", (404, "not_found"))):
+            self.assertEqual(expected, code(
                 path, method="POST", body=b"{}", token="caller-secret-01"))
         self.assertEqual(200, self.get("/healthz", token=None)[0])
         self.assertEqual(200, self.get("/readyz", token=None)[0])

@@ -1,5 +1,9 @@
 """Phones that fail on USB, and how hubd brings them back: ladder, port power, hubs."""
 
+import contextlib
+import os
+import time
+
 import rig
 import usb_rig
 
@@ -11,7 +15,7 @@ class RecoveryTest(usb_rig.UsbCase):
 
     def rungs(self):
         return {name: self.metric_of("hub_recovery_rungs_total", name)
-                for name in ("reopen", "reset", "power", "hub", "quarantine")}
+                for name in ("reopen", "reset", "reboot", "power", "hub", "quarantine")}
 
     def start_with(self, **phones):
         """Phones by name, each at a port."""
@@ -41,6 +45,19 @@ class RecoveryTest(usb_rig.UsbCase):
         self.assertEqual(0, self.bus.counts(2)[2])
         self.run_on("SICK")
 
+    def test_a_reset_that_takes_seconds_keeps_nobody_waiting(self):
+        self.start_with(SICK=1, WELL=2)
+        self.bus.say("slow-reset", 1, 6000)
+        self.break_phone(1, "SICK", "reset")
+        rig.wait_until(lambda: self.bus.counts(1)[2] == 1, 30, "its port is being reset")
+        started = time.monotonic()
+        self.run_on("WELL", "brittle")
+        self.assertLess(time.monotonic() - started, 4 * rig.SLOW)
+        self.assertEqual("recovering", self.phone("SICK")["state"])
+        self.wait_phones("SICK", seconds=20)
+        self.assertEqual(1, self.rungs()["reset"])
+        self.assertEqual(1, self.bus.counts(2)[1])
+
     def test_a_power_cycle_brings_back_what_a_reset_does_not(self):
         self.start_with(SICK=1, WELL=2)
         self.break_phone(1, "SICK", "power")
@@ -62,11 +79,29 @@ class RecoveryTest(usb_rig.UsbCase):
         self.said("power_cycle_failed slot=%s reason=\"its hub cannot switch ports\""
                   % usb_rig.slot(1))
         rungs = self.rungs()
-        self.assertEqual((3, 2, 2, 0, 1), tuple(rungs.values()))
+        self.assertEqual((3, 2, 0, 2, 0, 1), tuple(rungs.values()))
         self.run_on("WELL")
         self.bus.fault(1, "good")
         self.assertEqual(200, self.client.post("/phones/SICK/release").status)
         self.wait_phones("SICK")
+        self.run_on("SICK")
+
+    def test_a_phone_that_answers_and_falls_again_and_again_is_rebooted(self):
+        self.start_with(SICK=1, WELL=2)
+        self.bus.say("cure", 1, "reboot")
+        self.bus.fault(1, "garbage@")
+
+        def is_rebooted():
+            if self.phone("SICK")["state"] == "ready" and not self.rungs()["reboot"]:
+                self.submit("brittle", phone="SICK")
+            return self.rungs()["reboot"]
+        rig.wait_until(is_rebooted, 60, "it is rebooted")
+        self.bus.wait_for("detached 1")
+        self.wait_phones("SICK")
+        rungs = self.rungs()
+        self.assertEqual((3, 2, 1, 0), (rungs["reopen"], rungs["reset"], rungs["reboot"],
+                                        rungs["power"]))
+        self.assertEqual(1, self.bus.counts(2)[1])
         self.run_on("SICK")
 
     def test_phones_of_one_hub_that_fail_together_get_one_restart_of_the_hub(self):
@@ -107,6 +142,35 @@ class RecoveryTest(usb_rig.UsbCase):
             self.wait_phones("A", "B")
         self.assertEqual([1, 1], [self.bus.counts(port)[1] for port in (1, 2)])
 
+    def test_both_halves_of_a_usb_3_hub_are_switched(self):
+        self.bus.say("super", 1)
+        self.start_with(A=1, B=2)
+        self.assertEqual(202, self.client.post("/phones/A/power").status)
+        self.bus.wait_for("detached 1")  # as it only does without power from both
+        self.bus.wait_for("attached 1")
+        self.said("power_cycled slot=" + usb_rig.slot(1))
+        self.wait_phones("A", "B")
+        self.bus.say("offs", 1)
+        self.bus.wait_for("offs 1 1 1")
+        self.assertEqual(1, self.bus.counts(2)[1])
+
+    def test_a_port_that_feeds_an_inner_hub_is_never_switched(self):
+        self.start_with(A=4)
+        self.bus.detach(4)
+        self.wait_phones("A", state="absent")
+        self.bus.say("nest", 12, "1-1.4")  # its ports are 111 to 120 of the bus
+        self.bus.attach(111, "INNER")
+        self.wait_phones("INNER")
+        self.assertEqual("usb:0000:00:14.0-1.4.1", self.phone("INNER")["slot"])
+        answer = self.client.post("/phones/A/power")
+        self.assertEqual((409, "power_denied"), (answer.status, answer.body["error"]["code"]), answer)
+        self.assertEqual(202, self.client.post("/phones/INNER/power").status)
+        self.bus.wait_for("detached 111")
+        self.said("power_cycled slot=usb:0000:00:14.0-1.4.1")
+        self.wait_phones("INNER")
+        self.bus.say("offs", 1)
+        self.bus.wait_for("offs 1 0 0")
+
     def test_a_ganged_hub_is_switched_for_its_only_phone(self):
         self.bus.say("hub", 1, "ganged")
         self.start_with(A=1, B=11)
@@ -134,3 +198,24 @@ class RecoveryTest(usb_rig.UsbCase):
         self.said("power_cycled slot=" + usb_rig.slot(1))
         self.wait_phones("A", "B")
         self.assertEqual(1, self.bus.counts(2)[1])
+
+    def test_a_kernel_that_hangs_while_it_switches_a_port_holds_up_nobody_else(self):
+        self.start_with(A=1, B=2)
+        place = self.bus.root + "/sys/devices/pci0000:00/0000:00:14.0/usb1/1-1/1-1:1.0/1-1-port1"
+        os.makedirs(place)
+        os.mkfifo(place + "/disable")
+        pipe = os.open(place + "/disable", os.O_RDWR | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(pipe, b"x" * 4096)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(pipe, b"x")
+        self.assertEqual(202, self.client.post("/phones/A/power").status)
+        self.run_on("B")
+        self.assertEqual(503, self.client.post("/phones/A/power").status)  # it still hangs
+        os.unlink(place + "/disable")
+        os.close(pipe)  # and now it fails: the hub is asked itself
+        self.bus.wait_for("detached 1")
+        self.said("power_cycled slot=" + usb_rig.slot(1))
+        self.wait_phones("A", "B")

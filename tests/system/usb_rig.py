@@ -69,6 +69,10 @@ class UsbCase(hub_rig.HubCase):
         if "[phones]" not in text:
             text += "[phones]\n"
         text += "usb = on\n"
+        if changes.get("endpoints"):
+            text += "endpoints_per_controller = %d\n" % changes["endpoints"]
+        if changes.get("away_seconds"):
+            text += "away_seconds = %d\n" % changes["away_seconds"]
         if changes.get("keys"):
             text += "adb_keys = %s\n" % changes["keys"]
         return text

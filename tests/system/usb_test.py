@@ -95,25 +95,27 @@ class UsbTest(usb_rig.UsbCase):
             return sum(int(word) for word in file.read().split()[13:15])
 
     def test_a_hostile_phone_recovers_alone_and_disturbs_no_other(self):
-        for port, name in ((1, "BAD"), (2, "GOOD1"), (3, "GOOD2")):
+        names = ["GOOD1", "GOOD2", *("BAD%d" % port for port in range(3, 3 + len(HOSTILE)))]
+        for port, name in enumerate(names, 1):
             self.bus.attach(port, name)
         self.bus.settle()
         self.start_hub()
-        self.wait_phones("BAD", "GOOD1", "GOOD2")
-        for kind, reason in HOSTILE.items():
+        self.wait_phones(*names)
+        for port, (kind, reason) in enumerate(HOSTILE.items(), 3):
             with self.subTest(kind):
-                claims = [self.bus.counts(port)[1] for port in (2, 3)]
-                self.bus.fault(1, kind)
-                process = self.submit("brittle", phone="BAD")
-                others = [self.submit("brittle", phone=name) for name in ("GOOD1", "GOOD2")]
-                self.wait_phones("BAD", state="recovering")
-                self.assertEqual(reason, self.phone("BAD")["reason"])
+                name = "BAD%d" % port
+                claims = [self.bus.counts(good)[1] for good in (1, 2)]
+                self.bus.fault(port, kind)
+                process = self.submit("brittle", phone=name)
+                others = [self.submit("brittle", phone=good) for good in ("GOOD1", "GOOD2")]
+                self.wait_phones(name, state="recovering")
+                self.assertEqual(reason, self.phone(name)["reason"])
                 for other in others:
                     self.assertEqual("completed", self.wait_end(other)["status"])
-                self.bus.fault(1, "good")
-                self.wait_phones("BAD")
+                self.bus.fault(port, "good")
+                self.wait_phones(name)
                 self.wait_end(process, 40)
-                self.assertEqual(claims, [self.bus.counts(port)[1] for port in (2, 3)])
+                self.assertEqual(claims, [self.bus.counts(good)[1] for good in (1, 2)])
         self.assertTrue(self.hub.is_running())
 
     def test_an_empty_packet_behind_a_payload_is_left_out(self):
@@ -227,6 +229,22 @@ class UsbTest(usb_rig.UsbCase):
         self.bus.fault(2, "good")
         self.wait_phones("BUSY", "DENIED")
 
+    def test_a_phone_too_many_for_its_controller_is_refused_in_words(self):
+        self.start_hub(endpoints=8)  # 2 of the hub, 3 of each phone
+        self.bus.attach(1, "A")
+        self.bus.attach(2, "B")
+        self.wait_phones("A", "B")
+        self.bus.attach(3, "C")
+        self.bus.attach(4, "D", "unconfigured")
+        self.wait_phones("C", "D", state="refused")
+        self.assertIn("no endpoints left", self.phone("C")["reason"])
+        self.assertIn("could not configure it", self.phone("D")["reason"])
+        self.assertEqual([0, 0], [self.bus.counts(port)[1] for port in (3, 4)])
+        self.run_on("A")
+        self.bus.detach(1)
+        self.wait_phones("C")
+        self.run_on("C")
+
     def test_a_phone_that_comes_and_goes_without_end_disturbs_no_other(self):
         self.bus.attach(2, "OTHER")
         self.start_hub()
@@ -242,6 +260,12 @@ class UsbTest(usb_rig.UsbCase):
         self.assertEqual(1, self.bus.counts(2)[1])
 
     def test_files_of_every_awkward_size_arrive_whole(self):
+        self.carry_awkward_sizes()
+
+    def test_files_of_every_awkward_size_arrive_whole_without_delayed_ack(self):
+        self.carry_awkward_sizes(delayed_ack="off")
+
+    def carry_awkward_sizes(self, **changes):
         sizes = [1, 503, 504, 505, 511, 512, 513, 1016, 16376, 16384, 65528, 65536, 1048568, 3000000]
         text = CARRY
         for size in sizes:
@@ -249,7 +273,7 @@ class UsbTest(usb_rig.UsbCase):
             text += CARRY_STEP % {"size": size, "folder": self.path("files")}
         self.write("capabilities/carry.ini", text)
         self.bus.attach(1, "USB001")
-        self.start_hub()
+        self.start_hub(**changes)
         self.wait_phones("USB001")
         self.run_on("USB001", "carry", 60)
         for size in sizes:
@@ -289,3 +313,23 @@ class UsbTest(usb_rig.UsbCase):
         self.addCleanup(adb, "kill-server")
         rig.wait_until(lambda: adb("devices").count("\tdevice") == 2, 20, "adb lists both phones")
         self.assertEqual("hi\n", adb("-s", "USB002", "shell", "echo", "hi"))
+
+    def test_debians_uhubctl_takes_its_hubs_for_real_ones(self):
+        self.bus.attach(1, "USB001")
+        self.bus.attach(2, "USB002")
+        self.bus.settle()
+
+        def uhubctl(*arguments):
+            return self.run_program("/usr/sbin/uhubctl", *arguments,
+                                    env=usb_rig.environment(self.bus))[1].decode()
+        listed = uhubctl()
+        self.assertIn("Current status for hub 1-1", listed)
+        self.assertIn("10 ports, ppps", listed)
+        self.assertIn("Port 1: 0503 power highspeed enable connect", listed)
+        self.assertIn("Port 3: 0100 power", listed)
+        self.assertIn("Port 1: 0000 off", uhubctl("-l", "1-1", "-p", "1", "-a", "off"))
+        self.bus.wait_for("detached 1")
+        self.assertIn("Port 1: 0", uhubctl("-l", "1-1", "-p", "1", "-a", "on"))
+        rig.wait_until(lambda: self.bus.lines.count("attached 1 1-1.1") == 2, 10, "it is back")
+        self.start_hub()
+        self.wait_phones("USB001", "USB002")

@@ -3,7 +3,7 @@
  * umockdev itself can do that for at most 50 open devices; here it only shows /sys and sends the
  * events. A device's node is a named pipe that usb_bus keeps full or empty, so that poll() on it
  * behaves as on usbfs. Blocking transfers (USBDEVFS_BULK, USBDEVFS_CONTROL) are made of the
- * others.*/
+ * others. */
 #include "tests/usb/usb_shim.h"
 
 #include <dlfcn.h>
@@ -210,6 +210,21 @@ static int open_device(const char *path, int flags) {
     return file;
 }
 
+/* A device's descriptors are what its node holds (fastboot reads them there). */
+static ssize_t read_device(int file, void *target, size_t size) {
+    struct call call = {.request = {SHIM_READ, handles[file], 0, 0, 0}};
+    uint8_t data[4096];
+    pthread_mutex_lock(&lock);
+    bool is_good =
+        say(&call) && call.answer.size <= sizeof data && move_all(false, data, call.answer.size);
+    ssize_t count = end(&call, is_good);
+    if (count >= 0) {
+        count = call.answer.size < size ? (ssize_t)call.answer.size : (ssize_t)size;
+        memcpy(target, data, (size_t)count);
+    }
+    return count;
+}
+
 static int open_other(const char *name, const char *path, int flags, unsigned mode) {
     int (*next)(const char *, int, ...);
     *(void **)&next = dlsym(RTLD_NEXT, name);
@@ -249,6 +264,22 @@ int __open64_2(const char *path, int flags) {
     return open64(path, flags);
 }
 
+ssize_t read(int file, void *target, size_t size) {
+    ssize_t (*next)(int, void *, size_t);
+    if (file >= 0 && file < FILES && handles[file] != 0) {
+        return read_device(file, target, size);
+    }
+    *(void **)&next = dlsym(RTLD_NEXT, "read");
+    return next(file, target, size);
+}
+
+/* What read() becomes in programs built with _FORTIFY_SOURCE. */
+ssize_t __read_chk(int file, void *target, size_t size, size_t room);
+
+ssize_t __read_chk(int file, void *target, size_t size, size_t room) {
+    return read(file, target, size < room ? size : room);
+}
+
 int close(int file) {
     int (*next)(int);
     *(void **)&next = dlsym(RTLD_NEXT, "close");
@@ -261,6 +292,18 @@ int close(int file) {
     return next(file);
 }
 
+/* A serial adapter has modem lines; the pseudo-terminal that stands in for it has none, and
+ * libserialport takes no line without them. */
+static bool is_modem_line(unsigned long request, void *argument) {
+    if (getenv("UMOCKDEV_DIR") == NULL) {
+        return false;
+    }
+    if (request == TIOCMGET) {
+        *(int *)argument = 0;
+    }
+    return request == TIOCMGET || request == TIOCMSET || request == TIOCMBIS || request == TIOCMBIC;
+}
+
 int ioctl(int file, unsigned long request, ...) {
     va_list more;
     va_start(more, request);
@@ -269,7 +312,8 @@ int ioctl(int file, unsigned long request, ...) {
     if (file < 0 || file >= FILES || handles[file] == 0) {
         int (*next)(int, unsigned long, ...);
         *(void **)&next = dlsym(RTLD_NEXT, "ioctl");
-        return next(file, request, argument);
+        int result = next(file, request, argument);
+        return result != 0 && is_modem_line(request, argument) ? 0 : result;
     }
     switch ((uint32_t)request) {
     case (uint32_t)USBDEVFS_SUBMITURB:

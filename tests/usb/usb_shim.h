@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum shim_call { SHIM_OPEN, SHIM_CLOSE, SHIM_IOCTL };
+enum shim_call { SHIM_OPEN, SHIM_CLOSE, SHIM_IOCTL, SHIM_READ };
 
 struct shim_request {
     uint32_t call;

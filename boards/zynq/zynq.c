@@ -1,0 +1,3 @@
+#include "boards/zynq/zynq.h"
+
+#include "boards/board_make.h"
