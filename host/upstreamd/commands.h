@@ -3,7 +3,7 @@
 #define HOST_UPSTREAMD_COMMANDS_H
 
 #include "host/upstreamd/settings.h"
-#include "host/upstreamd/trust.h"
+#include "host/upstreamd/sync/trust.h"
 
 struct commands_options {
     const char *minutes; /* of --minutes; NULL: not given */

@@ -2,7 +2,7 @@
 
 #include "hal/linux/tcp.h"
 #include "hal/linux/tls_identity.h"
-#include "host/upstreamd/sql.h"
+#include "host/upstreamd/db/sql.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,13 +5,13 @@
 #include "host/shared/log.h"
 #include "host/shared/log_option.h"
 #include "host/shared/service.h"
-#include "host/upstreamd/api.h"
+#include "host/upstreamd/api/api.h"
 #include "host/upstreamd/commands.h"
-#include "host/upstreamd/enroll_server.h"
-#include "host/upstreamd/keeper.h"
-#include "host/upstreamd/peers.h"
+#include "host/upstreamd/sync/enroll_server.h"
+#include "host/upstreamd/db/keeper.h"
+#include "host/upstreamd/sync/peers.h"
 #include "host/upstreamd/settings.h"
-#include "host/upstreamd/teller.h"
+#include "host/upstreamd/fleet/teller.h"
 #include "host/shared/version.h"
 
 #include <errno.h>

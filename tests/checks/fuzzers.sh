@@ -10,6 +10,7 @@ firmware/hub.h                     what it answers MALFORMED to is told by label
 hal/net.h                          an interface
 hal/linux/tcp.h                    addresses of the configuration
 hal/linux/tls_config.h             certificates: mbed TLS parses them, its makers fuzz it
+hal/linux/tls_identity.h           certificates and requests: mbed TLS parses them
 hal/linux/tls_mbedtls.h            TLS: mbed TLS parses it
 host/hubctl/client.h               http_client_fuzz and json_fuzz are what it is made of
 host/hubd/notifier.h               callback URLs: host/callback_test
@@ -24,6 +25,7 @@ host/phonesim/phone_session.h      the emulated phone: it parses with protocol/ 
 host/phonesim/phone_sync.h         the emulated phone: it parses with protocol/ only
 host/shared/callback.h             URLs: host/callback_test
 host/shared/json_check.h           private to json.c
+host/upstreamd/fleet/order.h       what it answers MALFORMED to is a text too long, of a body that json_fuzz parses
 protocol/adb_flow.h                private to adb_connection.c
 "
 

@@ -1,6 +1,6 @@
 # The farm simulator: `make sim` runs a campaign, `make sim SEED=n` one seed, told around a failure.
 # With what of the real upstream needs no database.
-SIM_SOURCES := $(wildcard tests/sim/*.c) host/upstreamd/ledger.c host/upstreamd/assignment_judge.c
+SIM_SOURCES := $(wildcard tests/sim/*.c) host/upstreamd/fleet/ledger.c host/upstreamd/fleet/assignment_judge.c
 SIM := $(BIN)/sim
 HOURS := 50000
 JOBS  := $(shell nproc)

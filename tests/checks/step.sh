@@ -1,6 +1,6 @@
 #!/bin/bash
-# step.sh NAME COMMAND... - one check: runs the command, prints `ok NAME` (and its lines that start
-# with `note: `) or its output and `FAILED NAME`, and leaves the verdict in build/checks/NAME.
+# step.sh NAME COMMAND... - one check: runs the command, prints `ok NAME` with its time (and its lines
+# that start with `note: `) or its output and `FAILED NAME`, and leaves the verdict in build/checks/NAME.
 set -u
 
 name=$1
@@ -8,6 +8,7 @@ shift
 mkdir -p build/checks
 log=build/checks/$name.log
 verdict=ok
+SECONDS=0
 "$@" >"$log" 2>&1 </dev/null || verdict=FAILED
 {
     if [ $verdict = ok ]; then
@@ -15,7 +16,7 @@ verdict=ok
     else
         grep -vE "^(CC|LD) |is up to date" "$log" | tail -n 80 | sed 's/^/    /'
     fi
-    printf '%-7s %s\n' $verdict "$name"
+    printf '%-7s %-11s %4d s\n' $verdict "$name" $SECONDS
 } >"$log.shown"
 cat "$log.shown"
 echo $verdict >"build/checks/$name"

@@ -1,6 +1,8 @@
 /* Feeds any bytes to both readers; what is accepted is walked whole, and must be written back the
  * same when no newer fields were skipped. */
 #include "protocol/sync_command.h"
+#include "protocol/sync_inventory.h"
+#include "protocol/sync_message.h"
 
 #include <string.h>
 
@@ -96,12 +98,70 @@ static void walk_reply(struct bytes input) {
     }
 }
 
+/* A page that is taken is read to its last row, and written as a page that reads the same. */
+static void walk_inventory(struct bytes item) {
+    static uint8_t rows[1 << 17];
+    struct sync_inventory page;
+    struct sync_inventory_row row;
+    if (item.size == 0 || sync_inventory_read(item, &page) != STATUS_OK || page.asks) {
+        return;
+    }
+    struct cbor_writer writer;
+    struct cbor_writer whole;
+    uint32_t count = 0;
+    uint64_t last = 0;
+    cbor_writer_init(&writer, rows, sizeof rows);
+    for (struct bytes rest = page.rows; sync_inventory_next(&rest, &row); count++) {
+        check(row.process >= page.from && row.process > last);
+        last = row.process;
+        sync_inventory_row_write(&writer, &row);
+    }
+    check(count == page.row_count && !writer.overflow);
+    page.rows = (struct bytes){rows, writer.size};
+    cbor_writer_init(&whole, again, sizeof again);
+    sync_inventory_write(&whole, &page);
+    check(!whole.overflow);
+    check(sync_inventory_read((struct bytes){again, whole.size}, &page) == STATUS_OK);
+    check(page.row_count == count);
+}
+
+static void walk_verdicts(struct bytes item) {
+    static uint8_t list[1 << 17];
+    struct sync_verdicts verdicts;
+    struct sync_verdict verdict;
+    if (item.size == 0 || sync_verdicts_read(item, &verdicts) != STATUS_OK) {
+        return;
+    }
+    struct cbor_writer writer;
+    struct cbor_writer whole;
+    uint32_t count = 0;
+    cbor_writer_init(&writer, list, sizeof list);
+    for (struct bytes rest = verdicts.list; sync_verdict_next(&rest, &verdict); count++) {
+        check(verdict.kind < SYNC_VERDICT_COUNT);
+        sync_verdict_write(&writer, &verdict);
+    }
+    check(count == verdicts.count && !writer.overflow);
+    verdicts.list = (struct bytes){list, writer.size};
+    cbor_writer_init(&whole, again, sizeof again);
+    sync_verdicts_write(&whole, &verdicts);
+    check(!whole.overflow);
+    check(sync_verdicts_read((struct bytes){again, whole.size}, &verdicts) == STATUS_OK);
+    check(verdicts.count == count);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct bytes input = {data, size};
     struct sync_push push;
+    struct sync_reply reply;
     if (sync_push_read(input, &push) == STATUS_OK) {
         rewrite(input, &push);
+        walk_inventory(push.inventory);
+    }
+    if (sync_reply_read(input, &reply) == STATUS_OK) {
+        walk_verdicts(reply.verdicts);
     }
     walk_reply(input);
+    walk_inventory(input); /* also as items by themselves */
+    walk_verdicts(input);
     return 0;
 }

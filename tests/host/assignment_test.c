@@ -1,6 +1,6 @@
 /* Who has an item, what its records mean, and when a silent hub's grants are over. */
-#include "host/upstreamd/assignment.h"
-#include "host/upstreamd/dispatch.h"
+#include "host/upstreamd/fleet/assignment.h"
+#include "host/upstreamd/fleet/dispatch.h"
 #include "tests/test.h"
 
 #include <setjmp.h>

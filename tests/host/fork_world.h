@@ -7,7 +7,7 @@
 #define TESTS_HOST_FORK_WORLD_H
 
 #include "firmware/hub_sync.h"
-#include "host/upstreamd/dispatch.h"
+#include "host/upstreamd/fleet/dispatch.h"
 #include "protocol/sync_command.h"
 #include "tests/firmware/hub_rig.h"
 

@@ -1,8 +1,8 @@
 /* What a hub has lost of the fleet's work, and how it goes on: dispatch, judge and hub together, on
  * images of the flash of any age (SPEC.md section 8). */
-#include "host/upstreamd/reconcile.h"
-#include "host/upstreamd/order.h"
-#include "host/upstreamd/parts.h"
+#include "host/upstreamd/fleet/reconcile.h"
+#include "host/upstreamd/fleet/order.h"
+#include "host/upstreamd/fleet/parts.h"
 #include "tests/host/fork_world.h"
 #include "tests/test.h"
 

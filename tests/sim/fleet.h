@@ -8,8 +8,8 @@
 #ifndef TESTS_SIM_FLEET_H
 #define TESTS_SIM_FLEET_H
 
-#include "host/upstreamd/assignment.h"
-#include "host/upstreamd/ledger.h"
+#include "host/upstreamd/fleet/assignment.h"
+#include "host/upstreamd/fleet/ledger.h"
 
 enum {
     FLEET_HUBS = 3,

@@ -1,4 +1,4 @@
-/* What upstream tells a hub with the answer to its push, after host/upstreamd/dispatch.c. */
+/* What upstream tells a hub with the answer to its push, after host/upstreamd/fleet/dispatch.c. */
 #include "tests/sim/sim.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* What hubs record of upstream's items, after host/upstreamd/parts.c. */
+/* What hubs record of upstream's items, after host/upstreamd/fleet/parts.c. */
 #include "tests/sim/sim.h"
 
 #include <string.h>

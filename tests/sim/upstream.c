@@ -1,5 +1,5 @@
-/* The other end, after host/upstreamd/fleet.c: stores groups in order, once, and says how far it
- * has come. What it holds must be the hub's own log, to the bit. */
+/* The other end, after host/upstreamd/fleet/fleet.c: stores groups in order, once, and says how far
+ * it has come. What it holds must be the hub's own log, to the bit. */
 #include "tests/sim/sim.h"
 
 #include <string.h>
