@@ -8,15 +8,16 @@ shift
 mkdir -p build/checks
 log=build/checks/$name.log
 verdict=ok
-SECONDS=0
 "$@" >"$log" 2>&1 </dev/null || verdict=FAILED
+times >"$log.times"
 {
     if [ $verdict = ok ]; then
         sed -n 's/^note: /        /p' "$log"
     else
         grep -vE "^(CC|LD) |is up to date" "$log" | tail -n 80 | sed 's/^/    /'
     fi
-    printf '%-7s %-11s %4d s\n' $verdict "$name" $SECONDS
+    printf '%-7s %-11s %4d s, %d s of processors\n' $verdict "$name" $SECONDS \
+        "$(awk -F'[ms ]+' 'END { print int($1 * 60 + $2 + $3 * 60 + $4) }' "$log.times")"
 } >"$log.shown"
 cat "$log.shown"
 echo $verdict >"build/checks/$name"
