@@ -66,8 +66,8 @@ run: all
 ## Run the unit tests, plain and with ASan and UBSan, then the system tests; T=text filters
 test: deps-test
 	@($(MAKE) all $(BIN)/unit $(BIN)/usb_bus $(BIN)/sim && $(MAKE) SAN=address unit && $(MAKE) board board-tests && $(MAKE) BOARD=mps2 board) || { echo "0 passed, 1 failed"; exit 1; }
-	@bash tests/checks/sum.sh "$(BIN)/unit $(if $(T),'$(T)')" "& TEST_SECONDS=60 build/$(KIND)-address/bin/unit $(if $(T),'$(T)')" \
-	    "python3 tests/system/run.py $(if $(T),'$(T)')"
+	@bash tests/checks/sum.sh "$(BIN)/unit $(if $(T),'$(T)')" "python3 tests/system/run.py $(if $(T),'$(T)')" \
+	    "& TEST_SECONDS=60 build/$(KIND)-address/bin/unit $(if $(T),'$(T)')"
 unit: $(BIN)/unit
 
 $(OUT)/libhub.a: $(call obj,$(CORE) $(HAL) $(SHARED)) $(LLHTTP) $(OUT)/dashboard_files.o
