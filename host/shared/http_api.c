@@ -82,15 +82,16 @@ static bool path_matches(const char *pattern, struct bytes path, struct bytes *i
 
 static const struct http_api_endpoint *find_endpoint(const struct http_api_routes *routes,
                                                      struct http_api_call *call, bool *knows_path) {
+    const struct http_api_endpoint *endpoints = routes->endpoints;
     *knows_path = false;
     for (size_t i = 0; i < routes->count; i++) {
-        const struct http_api_endpoint *endpoint = &routes->endpoints[i];
-        if (path_matches(endpoint->path, call->request->path, &call->id)) {
-            *knows_path = true;
-            if (endpoint->method == call->request->method) {
-                return endpoint;
-            }
+        if (endpoints[i].method == call->request->method &&
+            path_matches(endpoints[i].path, call->request->path, &call->id)) {
+            return &endpoints[i];
         }
+    }
+    for (size_t i = 0; i < routes->count && !*knows_path; i++) {
+        *knows_path = path_matches(endpoints[i].path, call->request->path, &call->id);
     }
     return NULL;
 }

@@ -26,11 +26,28 @@ static int take(struct bytes *text, bool *is_escape) {
     return value < 0x20 || value == 0x7f ? -1 : value;
 }
 
+/* How many bytes in front stand for themselves. */
+static size_t plain_size(struct bytes text) {
+    size_t size = 0;
+    while (size < text.size && text.data[size] > ' ' && text.data[size] != 0x7f &&
+           text.data[size] != '%' && text.data[size] != '+') {
+        size++;
+    }
+    return size;
+}
+
 static enum status decode_path(uint8_t *path, size_t *size) {
     struct bytes text = {path, *size};
     size_t written = 0;
     while (text.size > 0) {
         bool is_escape = false;
+        size_t plain = plain_size(text);
+        memmove(path + written, text.data, plain);
+        written += plain;
+        text = (struct bytes){text.data + plain, text.size - plain};
+        if (text.size == 0) {
+            break;
+        }
         int value = take(&text, &is_escape);
         if (value < 0 || (is_escape && (value == '/' || value == '\\'))) {
             return STATUS_MALFORMED;

@@ -17,6 +17,9 @@ static struct bytes view(const struct json *json, unsigned token) {
 /* The first token behind a value and all that is in it. */
 static unsigned skip(const struct json *json, unsigned token) {
     int end = json->tokens[token].end;
+    if (json->tokens[token].size == 0) {
+        return token + 1;
+    }
     do {
         token++;
     } while (token < json->count && json->tokens[token].start < end);
@@ -43,6 +46,10 @@ unsigned json_size(const struct json *json, unsigned container) {
 
 /* Two strings may be written differently and be the same. */
 static bool is_same(struct bytes a, struct bytes b) {
+    if (a.size > 0 && b.size > 0 && a.data[0] != b.data[0] && a.data[0] != '\\' &&
+        b.data[0] != '\\') {
+        return false;
+    }
     if (memchr(a.data, '\\', a.size) == NULL && memchr(b.data, '\\', b.size) == NULL) {
         return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
     }
@@ -163,13 +170,16 @@ bool json_equals(const struct json *json, unsigned token, const char *text) {
 
 enum status json_member(const struct json *json, unsigned object, const char *name,
                         unsigned *value) {
-    struct json_cursor at = {0, 0};
-    if (json->tokens[object].type != JSMN_OBJECT) {
+    const jsmntok_t *tokens = json->tokens;
+    if (tokens[object].type != JSMN_OBJECT) {
         return STATUS_NOT_FOUND;
     }
-    while (json_each(json, object, &at)) {
-        if (json_equals(json, at.key, name)) {
-            *value = at.value;
+    for (unsigned key = object + 1; key < json->count && tokens[key].start < tokens[object].end;
+         key = skip(json, key + 1)) {
+        uint8_t first = json->text.data[tokens[key].start]; /* the closing quote when it is empty */
+        bool may_be = first == (uint8_t)name[0] || first == '\\' || name[0] == '\0';
+        if (may_be && json_equals(json, key, name)) {
+            *value = key + 1;
             return STATUS_OK;
         }
     }

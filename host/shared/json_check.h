@@ -15,6 +15,9 @@ size_t json_check_take(struct bytes *string, uint8_t utf8[4]);
 /* The size of the valid UTF-8 sequence at the beginning of `text`; 0: it is not one. */
 size_t json_check_utf8(struct bytes text);
 
+/* How many bytes in front are ASCII that stands for itself inside a string. */
+size_t json_check_plain(struct bytes text);
+
 /* Appends one segment of a pointer, escaped by RFC 6901 §3; false: no room, nothing appended. */
 bool json_check_append(char *pointer, size_t capacity, struct bytes string);
 

@@ -26,19 +26,12 @@ static void put_escaped(struct json_writer *writer, uint8_t c) {
     }
 }
 
-static bool is_plain(uint8_t c) {
-    return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
-}
-
 static void put_string(struct json_writer *writer, struct bytes value) {
     put(writer, "\"", 1);
     for (size_t at = 0; at < value.size && !writer->is_full;) {
-        size_t run = at;
-        while (run < value.size && is_plain(value.data[run])) {
-            run++;
-        }
-        put(writer, value.data + at, run - at);
-        at = run;
+        size_t run = json_check_plain((struct bytes){value.data + at, value.size - at});
+        put(writer, value.data + at, run);
+        at += run;
         if (at == value.size) {
             break;
         }

@@ -1,7 +1,7 @@
 #include "host/shared/process_id.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include "protocol/text.h"
+
 #include <string.h>
 
 enum { EPOCH_MAX = (1 << 23) - 1 }; /* SPEC.md section 2 */
@@ -23,14 +23,18 @@ uint64_t process_id_number(const struct process_id *id, uint32_t first_epoch) {
 }
 
 void process_id_format(const struct process_id *id, char text[PROCESS_ID_SIZE]) {
-    int size = snprintf(text, PROCESS_ID_SIZE, "%s-%" PRIu32 "-%" PRIu64, id->hub_id, id->epoch,
-                        id->number);
-    check(size > 0 && size < PROCESS_ID_SIZE);
+    struct text_writer writer = {.data = (uint8_t *)text, .capacity = PROCESS_ID_SIZE};
+    text_put(&writer, id->hub_id);
+    text_put_byte(&writer, '-');
+    text_put_number(&writer, id->epoch);
+    text_put_byte(&writer, '-');
+    text_put_number(&writer, id->number);
     if (id->item > 0) {
-        size_t room = PROCESS_ID_SIZE - (size_t)size;
-        int more = snprintf(text + size, room, ".%" PRIu32, id->item);
-        check(more > 0 && (size_t)more < room);
+        text_put_byte(&writer, '.');
+        text_put_number(&writer, id->item);
     }
+    text_put_byte(&writer, '\0');
+    check(!writer.is_full);
 }
 
 /* Takes `<separator><number>` off the end of a text. */

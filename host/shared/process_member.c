@@ -1,9 +1,7 @@
 #include "host/shared/process_member.h"
 
 #include "host/shared/json.h"
-
-#include <inttypes.h>
-#include <stdio.h>
+#include "protocol/text.h"
 
 void process_member_raw(struct json_writer *writer, const char *name, struct bytes json,
                         const char *otherwise) {
@@ -32,9 +30,10 @@ void process_member_text(struct json_writer *writer, const char *name, struct by
 }
 
 void process_member_big(struct json_writer *writer, const char *name, uint64_t value) {
-    char text[21];
-    snprintf(text, sizeof text, "%" PRIu64, value);
-    json_write_string(writer, name, text);
+    uint8_t digits[20];
+    struct text_writer text = {.data = digits, .capacity = sizeof digits};
+    text_put_number(&text, value);
+    json_write_bytes(writer, name, (struct bytes){digits, text.size});
 }
 
 void process_member_id(struct json_writer *writer, const char *name, const struct process_id *id) {

@@ -7,7 +7,7 @@
 
 struct submission *submission_begin(const struct submission_place *place) {
     static struct submission submission;
-    memset(&submission, 0, sizeof submission);
+    memset(&submission, 0, offsetof(struct submission, phones));
     submission.place = place;
     return &submission;
 }

@@ -35,13 +35,14 @@ struct submission {
     struct api_body body;
     struct record_request request;
     uint32_t capability;
-    uint64_t phones[SUBMISSION_TARGETS];
-    struct bytes accounts[SUBMISSION_TARGETS];
-    char account_texts[SUBMISSION_TARGETS][RECORD_ID_MAX + 1];
     uint32_t target_count;
     bool has_phones;
     bool has_accounts;
     bool is_legacy; /* of POST /ingest */
+    /* Of these only what the members above name means anything: they are not cleared before. */
+    uint64_t phones[SUBMISSION_TARGETS];
+    struct bytes accounts[SUBMISSION_TARGETS];
+    char account_texts[SUBMISSION_TARGETS][RECORD_ID_MAX + 1];
     char process_type[RECORD_ID_MAX + 1];
     char request_id[RECORD_TEXT_MAX + 1];
     char system[RECORD_TEXT_MAX + 1];

@@ -1,4 +1,5 @@
 #include "host/shared/json.h"
+#include "host/shared/json_check.h"
 #include "host/shared/json_write.h"
 #include "host/shared/process_member.h"
 #include "tests/test.h"
@@ -304,6 +305,28 @@ static void never_writes_past_its_buffer(void **state) {
     }
 }
 
+/* Eight bytes are judged at once: whatever stands where, the first special one is found. */
+static void a_special_character_is_found_wherever_it_stands(void **state) {
+    (void)state;
+    enum { SIZE = 25 };
+    static const uint8_t behind[] = {'a', ' ',  0x7f, '!',  '#',  '[',
+                                     ']', 0x1f, '"',  '\\', 0x80, 0xff};
+    uint8_t text[SIZE];
+    for (unsigned at = 0; at < SIZE; at++) {
+        for (unsigned byte = 0; byte <= UINT8_MAX; byte++) {
+            bool is_special = byte < ' ' || byte >= 0x80 || byte == '"' || byte == '\\';
+            for (size_t i = 0; i < array_count(behind); i++) {
+                memset(text, ' ', at);
+                text[at] = (uint8_t)byte;
+                memset(text + at + 1, behind[i], SIZE - at - 1);
+                bool is_next_special = i > 6 && at + 1 < SIZE;
+                size_t expected = is_special ? at : is_next_special ? at + 1 : SIZE;
+                assert_int_equal(json_check_plain((struct bytes){text, SIZE}), expected);
+            }
+        }
+    }
+}
+
 static void writes_times_as_rfc_3339(void **state) {
     (void)state;
     static const struct {
@@ -371,6 +394,7 @@ int host_json_tests(void) {
         cmocka_unit_test(points_at_any_value),
         cmocka_unit_test(writes_compact_json),
         cmocka_unit_test(never_writes_past_its_buffer),
+        cmocka_unit_test(a_special_character_is_found_wherever_it_stands),
         cmocka_unit_test(writes_times_as_rfc_3339),
         cmocka_unit_test(what_a_record_holds_as_json_is_looked_at_again),
     };

@@ -299,6 +299,9 @@ static void keep_output(struct api *api, const struct worker_update *update) {
     const struct process_id id = ids_item(hub, update->worker.item);
     char item[PROCESS_ID_SIZE];
     struct artifact artifact;
+    if (update->whole_output.size == 0) {
+        return;
+    }
     process_id_format(&id, item);
     artifact_begin(&artifact, api->artifacts, item, of->image.attempt);
     artifact_append(&artifact, update->whole_output);
