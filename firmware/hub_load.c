@@ -377,15 +377,6 @@ static void index_keys(struct hub *hub) {
     }
 }
 
-/* Slots are given from the front: those behind the last recorded one need no look each. */
-static uint32_t recorded_count(const struct hub *hub, enum record_kind kind, uint32_t count) {
-    const struct store_slot *slots = store_slot(&hub->store, (struct store_key){(uint8_t)kind, 0});
-    while (count > 0 && slots[count - 1].seq == 0) {
-        count -= 1;
-    }
-    return count;
-}
-
 static void load_tables(struct hub *hub) {
     const struct board *board = hub->board;
     for (uint32_t i = 0; i < board->phones; i++) {
@@ -394,24 +385,24 @@ static void load_tables(struct hub *hub) {
     for (uint32_t i = 0; i < hub->phone_count; i++) {
         hub_labels_match_phone(hub, i);
     }
-    const uint32_t processes = recorded_count(hub, RECORD_PROCESS, board->processes);
-    for (uint32_t i = 0; i < processes; i++) {
+    uint32_t count = store_slots_used(&hub->store, RECORD_PROCESS);
+    for (uint32_t i = 0; i < count; i++) {
         load_process(hub, i);
         load_request(hub, i);
     }
     index_keys(hub);
-    uint32_t count = recorded_count(hub, RECORD_ITEM, board->items);
+    count = store_slots_used(&hub->store, RECORD_ITEM);
     for (uint32_t i = 0; i < count; i++) {
         load_item(hub, i);
         if (pool_is_used(&hub->item_pool, i)) {
             link_item(hub, i);
         }
     }
-    count = recorded_count(hub, RECORD_ATTEMPT, board->attempts);
+    count = store_slots_used(&hub->store, RECORD_ATTEMPT);
     for (uint32_t i = 0; i < count; i++) {
         load_attempt(hub, i);
     }
-    count = recorded_count(hub, RECORD_KEY, board->keys);
+    count = store_slots_used(&hub->store, RECORD_KEY);
     for (uint32_t i = 0; i < count; i++) {
         load_key(hub, i);
     }

@@ -71,6 +71,7 @@ static void lay_out_store(struct carver *carver, const struct board *board,
     }
     *store = (struct store_memory){
         .slots = carve(carver, slots, sizeof(struct store_slot)),
+        .is_zeroed = true, /* as all of a hub's memory */
         .blocks = carve(carver, board->block_count, sizeof(struct store_block)),
         .order = carve(carver, board->block_count, sizeof(uint32_t)),
         .group_buffer = carve(carver, board->frame_bytes, 1),

@@ -18,6 +18,7 @@ void store_init(struct store *store, struct hal_flash *flash, const struct store
     for (size_t kind = 0; kind < STORE_KINDS; kind++) {
         check(memory->slot_counts[kind] <= STORE_INDEX_MAX + 1);
         store->slot_base[kind] = base;
+        store->slots_used[kind] = memory->is_zeroed ? 0 : memory->slot_counts[kind];
         base += memory->slot_counts[kind];
     }
     store->newest = flash->block_count;
@@ -44,7 +45,15 @@ struct store_key store_key_at(const struct store *store, uint32_t i) {
 
 struct store_slot *store_slot_of(struct store *store, struct store_key key) {
     check(store_has_slot(store, key));
+    if (key.index >= store->slots_used[key.kind]) {
+        store->slots_used[key.kind] = key.index + 1;
+    }
     return &store->memory.slots[store->slot_base[key.kind] + key.index];
+}
+
+uint32_t store_slots_used(const struct store *store, uint8_t kind) {
+    check(kind < STORE_KINDS);
+    return store->slots_used[kind];
 }
 
 const struct store_slot *store_slot(const struct store *store, struct store_key key) {

@@ -70,6 +70,7 @@ struct store_older;
 /* What the owner lends for the life of the store; needs no values before. */
 struct store_memory {
     struct store_slot *slots;
+    bool is_zeroed; /* the slots are: then those that are never used cost no look at them */
     uint32_t slot_counts[STORE_KINDS]; /* slots of each kind, one after the other in `slots` */
     struct store_block *blocks;        /* one for each block of the flash */
     uint32_t *order;                   /* one for each block: scratch of the mount */
@@ -145,6 +146,7 @@ struct store {
     struct hal_flash *flash;
     struct store_memory memory;
     uint32_t slot_base[STORE_KINDS];
+    uint32_t slots_used[STORE_KINDS]; /* of each kind; those behind them are zero */
     uint8_t id[STORE_ID_BYTES];
     uint32_t epoch;         /* its life; in a mount: as the newest header says */
     uint64_t head_seq;      /* last sequence number given */
@@ -277,6 +279,9 @@ must_check enum status store_read_at(struct store *store, uint32_t where, uint8_
                                      uint32_t capacity, struct store_record *record);
 
 const struct store_slot *store_slot(const struct store *store, struct store_key key);
+
+/* The slots of this kind that were ever used stand before this one. */
+uint32_t store_slots_used(const struct store *store, uint8_t kind);
 
 struct store_group {
     uint64_t first_seq;

@@ -8,23 +8,20 @@ enum {
     UNSEEN_BLOCKS = 8, /* that may have a header which does not read as one now */
 };
 
-/* Writes only what is not empty: a table that was never used keeps costing no pages. */
 static void forget_slots(struct store *store) {
-    struct store_slot *slots = store->memory.slots;
-    const uint32_t count = store_slot_count(store);
-    for (uint32_t i = 0; i < count; i++) {
-        if (slots[i].seq != 0 || slots[i].where != 0 || slots[i].bytes != 0) {
-            slots[i] = (struct store_slot){0};
-        }
+    for (size_t kind = 0; kind < STORE_KINDS; kind++) {
+        struct store_slot *slots = store->memory.slots + store->slot_base[kind];
+        memset(slots, 0, store->slots_used[kind] * sizeof slots[0]);
     }
+    store->memory.is_zeroed = true;
 }
 
 static void forget_everything(struct store *store) {
     struct hal_flash *flash = store->flash;
-    struct store_memory memory = store->memory;
+    forget_slots(store);
+    const struct store_memory memory = store->memory;
     store_init(store, flash, &memory);
     memset(memory.blocks, 0, flash->block_count * sizeof memory.blocks[0]);
-    forget_slots(store);
     store->oldest_known = 1;
 }
 

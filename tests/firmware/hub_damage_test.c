@@ -114,10 +114,12 @@ static void a_hub_that_cannot_read_its_own_record_does_not_start(void **state) {
     rig_restart(&rig, false);
     rig_settle(&rig);
     spoil(RECORD_HUB, 0);
+    memset(rig.memory, 0, sizeof rig.memory);
     hub_init(&rig.hub, rig.hub.board, rig.memory, &rig.flash.base, 1);
     assert_int_equal(hub_load(&rig.hub, bytes_of("hub"), rig.boot_id, &rig.clock), STATUS_CORRUPT);
     rig_start(&rig);
     append_cut(RECORD_HUB, 0, 0, 0);
+    memset(rig.memory, 0, sizeof rig.memory);
     hub_init(&rig.hub, rig.hub.board, rig.memory, &rig.flash.base, 1);
     assert_int_equal(hub_load(&rig.hub, bytes_of("hub"), rig.boot_id, &rig.clock), STATUS_CORRUPT);
 }
