@@ -1,13 +1,16 @@
 """What a power cut leaves of the operation that it interrupts, in the flash image of a board: the models of
 hal/sim/sim_flash.h, written a second time, for a program, an erase and the header of a block just erased.
 
-Only what nobody was told of may be torn."""
+Only what nobody was told of may be torn. A cell between two states reads differently from start to start here, and
+not from read to read: the emulator reads a file. That within one start nothing is built on what reads differently is for the
+simulator to show (docs/store.md, "How it is proven")."""
 
 import board_rig
 import store_reader
 
-SECTOR, ERASED = board_rig.SECTOR, 0xff
-MODELS = ("nothing", "whole", "prefix", "suffix", "one bit", "all but one", "random")
+SECTOR, ERASED, PAGE = board_rig.SECTOR, 0xff, 256
+MODELS = ("nothing", "whole", "prefix", "suffix", "one bit", "all but one", "random", "disturb", "metastable")
+WEAK_MAX = 4  # cells of one torn operation
 AGED = 40  # sequence of the only block in use in an aged chip
 
 
@@ -21,6 +24,10 @@ def tear(old, wanted, model, dice):
     if model in ("prefix", "suffix"):
         cut = dice.randrange(size + 1)
         return wanted[:cut] + old[cut:] if model == "prefix" else old[:cut] + wanted[cut:]
+    if model == "disturb":
+        return disturb(old, wanted, dice)
+    if model == "metastable":
+        return dice.choice((old, wanted))
     before, after = int.from_bytes(old, "little"), int.from_bytes(wanted, "little")
     changing = before ^ after
     if model == "nothing" or changing == 0:
@@ -36,11 +43,62 @@ def tear(old, wanted, model, dice):
     return (before ^ chosen).to_bytes(size, "little")
 
 
-class Chip:
-    """The store's part of a board's chip, while the power is off."""
+def disturb(old, wanted, dice):
+    """The page in which the power went has lost bits of what was in it before the cut."""
+    cut = dice.randrange(len(old) + 1)
+    page = cut // PAGE * PAGE
+    lost = bytes(byte & (dice.getrandbits(8) | dice.getrandbits(8)) for byte in wanted[page:cut])
+    end = min(page + PAGE, len(old))
+    return wanted[:page] + lost + tear(old[cut:end], wanted[cut:end], "random", dice) + old[end:]
+
+
+class WeakCells:
+    """Cells between two states: at each start they read as they like, until they are erased."""
 
     def __init__(self, path):
         self.path = path
+        self.rows = []  # [place, mask, what is around it as the last start found it]
+
+    def around(self, chip, place):
+        """The page of a cell, and the header of its block, which an erase takes as well."""
+        found = b""
+        for start, size in ((place // SECTOR * SECTOR, 128), (place // PAGE * PAGE, PAGE)):
+            chip.seek(start)
+            found += chip.read(size)
+        return found
+
+    def add(self, at, old, wanted, dice):
+        """A few of the bits that were to change; of an erase, half of them in the header."""
+        places = [place for place in range(len(old)) if old[place] != wanted[place]]
+        heads = [place for place in places if place < 128]
+        with open(self.path, "rb") as chip:
+            for _ in range(dice.randrange(1, WEAK_MAX + 1) if places else 0):
+                place = dice.choice(heads if heads and dice.random() < 0.5 else places)
+                bits = [bit for bit in range(8) if (old[place] ^ wanted[place]) >> bit & 1]
+                self.rows.append([at + place, 1 << dice.choice(bits), self.around(chip, at + place)])
+
+    def read(self, dice):
+        """Another start: says how many cells read as they like, and how many of them otherwise than before."""
+        changed = 0
+        with open(self.path, "r+b") as chip:
+            self.rows = [row for row in self.rows if self.around(chip, row[0]) == row[2]]
+            for place, mask, _ in self.rows:
+                flips = dice.random() < 0.5
+                chip.seek(place)
+                byte = chip.read(1)[0]
+                chip.seek(place)
+                chip.write(bytes([byte ^ mask if flips else byte]))
+                changed += flips
+            for row in self.rows:
+                row[2] = self.around(chip, row[0])
+        return len(self.rows), changed
+
+
+class Chip:
+    """The store's part of a board's chip, while the power is off."""
+
+    def __init__(self, path, weak=None):
+        self.path, self.weak = path, weak
         with open(path, "rb") as file:
             self.data = file.read(board_rig.STORE)
         self.blocks = [store_reader.Block(self.data, start) for start in range(0, len(self.data), SECTOR)]
@@ -49,6 +107,13 @@ class Chip:
         with open(self.path, "r+b") as file:
             file.seek(at)
             file.write(data)
+
+    def tear(self, at, wanted, model, dice, old=None):
+        """Tears the program, or the erase, that would have made it `wanted`; `old`: after an erase."""
+        old = self.data[at:at + len(wanted)] if old is None else old
+        self.write(at, tear(old, wanted, model, dice))
+        if model == "metastable":
+            self.weak.add(at, old, wanted, dice)
 
     def newest(self):
         """The newest block that counts: one without a frame is as good as free."""
@@ -123,7 +188,7 @@ def torn_program(chip, promised, dice, model):
         wanted = dice.randbytes(block.unit * dice.choice((1, 3)))
         if model == "whole" or begin + len(wanted) > SECTOR:
             return "no program"
-    chip.write(block.start + begin, tear(bytes([ERASED]) * len(wanted), wanted, model, dice))
+    chip.tear(block.start + begin, wanted, model, dice, bytes([ERASED]) * len(wanted))
     return "the newest frame" if starts_unit else "a frame to come"
 
 
@@ -131,9 +196,7 @@ def torn_erase(chip, dice, model):
     free = chip.free()
     if not free:
         return "no erase"
-    block = dice.choice(free)
-    old = chip.data[block.start:block.start + SECTOR]
-    chip.write(block.start, tear(old, bytes([ERASED]) * SECTOR, model, dice))
+    chip.tear(dice.choice(free).start, bytes([ERASED]) * SECTOR, model, dice)
     return "an erase"
 
 
@@ -148,16 +211,16 @@ def torn_header(chip, dice, model):
     header[64:68] = newest.sequence.to_bytes(4, "little")
     header[69:72] = (newest.start // SECTOR + 1).to_bytes(3, "little")
     header[72:76] = (-(-end // newest.unit) * newest.unit).to_bytes(4, "little")
-    old = bytes([ERASED]) * 128
-    chip.write(block.start, tear(old, seal(header), model, dice) + bytes([ERASED]) * (SECTOR - 128))
+    chip.write(block.start, bytes([ERASED]) * SECTOR)
+    chip.tear(block.start, seal(header), model, dice, bytes([ERASED]) * 128)
     return "a header"
 
 
-def tear_last(path, promised, dice):
-    """Tears one operation; says which, and how."""
-    chip = Chip(path)
-    model = dice.choice(MODELS)
-    kind = dice.choice(("program", "erase", "header"))
+def tear_last(path, promised, dice, weak, model=None, kind=None):
+    """Tears one operation; says which, and how. `model`, `kind`: this one."""
+    chip = Chip(path, weak)
+    model = model or dice.choice(MODELS)
+    kind = kind or dice.choice(("program", "erase", "header"))
     if kind == "program":
         what = torn_program(chip, promised, dice, model)
     elif kind == "erase":
