@@ -125,6 +125,7 @@ static void say_line(const struct line *line, struct text_writer *output) {
     put_pair(output, "damaged", line->reader.damaged);
     put_pair(output, "too_long", line->reader.too_long);
     put_pair(output, "unknown", line->counters.unknown);
+    put_pair(output, "late", line->counters.late);
     end_line(output);
 }
 

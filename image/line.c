@@ -2,6 +2,8 @@
 
 #include "hal/baremetal/uart.h"
 
+#include <string.h>
+
 enum { BYTES_A_STEP = 4096 }; /* taken from the port in one turn: a flood does not stop the hub */
 
 void line_init(struct line *line, struct hub *hub, uintptr_t port) {
@@ -9,6 +11,7 @@ void line_init(struct line *line, struct hub *hub, uintptr_t port) {
     line->port = port;
     line->state = LINE_AWAY;
     line->deadline_ms = 0;
+    memcpy(&line->mark, hub->boot_id, sizeof line->mark); /* not that of the start before */
     hub_sync_init(&line->sync, hub, line->group_buffer, sizeof line->group_buffer);
     line->sync.reply_bytes_max = LINE_REPLY_MESSAGE;
     serial_frame_reader_init(&line->reader, line->input, sizeof line->input);
@@ -63,12 +66,15 @@ static void rest(struct line *line, enum line_state state, uint64_t until_ms) {
 static void push(struct line *line, uint64_t now_ms) {
     struct bytes message;
     /* A log that cannot be read is the store's to report; here it only stays unsaid. */
-    if (hub_sync_push(&line->sync, line->is_hello, line->push_buffer, sizeof line->push_buffer,
-                      &message) != STATUS_OK) {
+    if (hub_sync_push(&line->sync, line->is_hello, line->push_buffer + SERIAL_FRAME_MARK,
+                      LINE_PUSH_BYTES, &message) != STATUS_OK) {
         rest(line, LINE_ONLINE, now_ms + LINE_ALIVE_MS);
         return;
     }
-    say(line, SERIAL_FRAME_PUSH, message);
+    line->mark += 1;
+    uint8_t *front = line->push_buffer + (message.data - line->push_buffer) - SERIAL_FRAME_MARK;
+    memcpy(front, &line->mark, SERIAL_FRAME_MARK);
+    say(line, SERIAL_FRAME_PUSH, (struct bytes){front, SERIAL_FRAME_MARK + message.size});
     line->counters.pushes += 1;
     line->state = LINE_PUSHING;
     line->deadline_ms = now_ms + LINE_ANSWER_MS;
@@ -117,9 +123,14 @@ static bool is_refusal(const struct line *line, const struct sync_reply *reply) 
 
 static void take_reply(struct line *line, struct bytes payload, uint64_t now_ms) {
     struct sync_reply reply;
-    if (line->state != LINE_PUSHING) {
-        return; /* to a push that was given up */
+    bool is_awaited = line->state == LINE_PUSHING && payload.size >= SERIAL_FRAME_MARK &&
+                      memcmp(payload.data, &line->mark, SERIAL_FRAME_MARK) == 0;
+    if (!is_awaited) {
+        line->counters.late += 1;
+        return;
     }
+    payload.data += SERIAL_FRAME_MARK;
+    payload.size -= SERIAL_FRAME_MARK;
     line->counters.replies += 1;
     if (sync_reply_read(payload, &reply) != STATUS_OK || is_refusal(line, &reply)) {
         line->counters.refusals += 1;

@@ -50,7 +50,7 @@ size_t serial_frame_write(uint8_t type, struct bytes payload, uint8_t *target) {
 
 /* ---- reading ---- */
 
-static void restart(struct serial_frame_reader *reader) {
+void serial_frame_reader_restart(struct serial_frame_reader *reader) {
     reader->size = 0;
     reader->left = 0;
     reader->is_full = true; /* no zero stands before the first block */
@@ -60,7 +60,7 @@ static void restart(struct serial_frame_reader *reader) {
 void serial_frame_reader_init(struct serial_frame_reader *reader, uint8_t *buffer,
                               size_t capacity) {
     *reader = (struct serial_frame_reader){.buffer = buffer, .capacity = capacity};
-    restart(reader);
+    serial_frame_reader_restart(reader);
 }
 
 static void append(struct serial_frame_reader *reader, uint8_t byte) {
@@ -103,7 +103,7 @@ bool serial_frame_take(struct serial_frame_reader *reader, uint8_t byte,
     if (byte == 0) {
         bool is_empty = reader->size == 0 && reader->left == 0 && !reader->is_broken;
         bool is_whole = !is_empty && end(reader, frame);
-        restart(reader);
+        serial_frame_reader_restart(reader);
         return is_whole;
     }
     if (reader->is_broken) {

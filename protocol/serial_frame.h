@@ -14,8 +14,8 @@
 /* What goes over the line between a hub and the host that carries its records upstream. */
 enum serial_frame_type {
     SERIAL_FRAME_HELLO = 1, /* hub: its id; at its start, and whenever it is asked by READY */
-    SERIAL_FRAME_PUSH,      /* hub: a push, see protocol/sync.cddl */
-    SERIAL_FRAME_REPLY,     /* carrier: upstream's reply to the last push */
+    SERIAL_FRAME_PUSH,      /* hub: a mark, and a push, see protocol/sync.cddl */
+    SERIAL_FRAME_REPLY,     /* carrier: the mark of the push, and upstream's reply to it */
     SERIAL_FRAME_READY,     /* carrier: upstream can be reached, over a new connection */
     SERIAL_FRAME_AWAY,      /* carrier: it cannot; READY will follow */
     SERIAL_FRAME_TYPES
@@ -24,6 +24,7 @@ enum serial_frame_type {
 enum {
     SERIAL_FRAME_HEAD = 1,
     SERIAL_FRAME_TAIL = 4,
+    SERIAL_FRAME_MARK = 4,     /* bytes that only the hub understands: another push, another mark */
     SERIAL_FRAME_BAUD = 460800 /* 8N1, RTS/CTS where the port has them */
 };
 
@@ -54,6 +55,9 @@ struct serial_frame_reader {
 
 /* `buffer` is the reader's and holds type, payload and CRC of the largest frame to come. */
 void serial_frame_reader_init(struct serial_frame_reader *reader, uint8_t *buffer, size_t capacity);
+
+/* Another line, or the same once more: forgets the frame that has begun, not what was counted. */
+void serial_frame_reader_restart(struct serial_frame_reader *reader);
 
 /* Takes one byte. True: a whole frame is there. */
 must_check bool serial_frame_take(struct serial_frame_reader *reader, uint8_t byte,

@@ -410,15 +410,18 @@ static void put_carriers(struct metrics_text *text, const struct api *api) {
         {"hub_carried_pushes_total", "counter", "Pushes of a carried hub that were sent upstream."},
         {"hub_carried_replies_total", "counter", "Replies of upstream to a carried hub."},
         {"hub_carried_damaged_frames_total", "counter", "Frames of a serial line that were wrong."},
+        {"hub_carried_dropped_frames_total", "counter",
+         "Whole frames of no use, and those that a serial line had no room for."},
         {"hub_carried_wrong_names_total", "counter", "Hellos of a hub that is not the one named."},
     };
     for (size_t r = 0; r < array_count(rows) && api->carriers->count > 0; r++) {
         metrics_head(text, rows[r].name, rows[r].type, rows[r].help);
         for (uint32_t i = 0; i < api->carriers->count; i++) {
             const struct carrier *carrier = &api->carriers->rows[i];
-            const uint64_t values[] = {carrier_is_up(carrier), carrier->pushes, carrier->replies,
-                                       carrier->reader.damaged + carrier->reader.too_long,
-                                       carrier->strangers};
+            const uint64_t values[] = {
+                carrier_is_up(carrier), carrier->pushes,
+                carrier->replies,       carrier->reader.damaged + carrier->reader.too_long,
+                carrier->dropped,       carrier->strangers};
             _Static_assert(array_count(values) == array_count(rows), "one value a row");
             metrics_put(text, "%s{hub=\"%s\"} %llu\n", rows[r].name, carrier->settings->name,
                         (unsigned long long)values[r]);

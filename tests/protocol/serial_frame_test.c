@@ -134,6 +134,22 @@ static void zeros_without_end_are_nothing(void **unused) {
     assert_int_equal(reader.frames + reader.damaged + reader.too_long, 0);
 }
 
+static void a_line_that_is_opened_anew_begins_with_no_frame_and_keeps_its_counts(void **unused) {
+    (void)unused;
+    struct serial_frame_reader reader;
+    struct serial_frame frame;
+    fill(40, 11);
+    size_t size = serial_frame_write(SERIAL_FRAME_PUSH, (struct bytes){payload, 40}, line);
+    serial_frame_reader_init(&reader, buffer, sizeof buffer);
+    assert_int_equal(feed(&reader, line, size - 9, &frame), 0);
+    assert_int_equal(feed(&reader, line, size, &frame), 1);
+    assert_int_equal(feed(&reader, line, size - 9, &frame), 0);
+    serial_frame_reader_restart(&reader);
+    assert_int_equal(feed(&reader, line, size, &frame), 1);
+    assert_int_equal(reader.frames, 2);
+    assert_int_equal(reader.damaged, 1);
+}
+
 int protocol_serial_frame_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_frame_is_byte_for_byte_as_documented),
@@ -142,6 +158,7 @@ int protocol_serial_frame_tests(void) {
         cmocka_unit_test(no_changed_byte_passes),
         cmocka_unit_test(what_is_longer_than_the_buffer_is_counted_and_passed_over),
         cmocka_unit_test(zeros_without_end_are_nothing),
+        cmocka_unit_test(a_line_that_is_opened_anew_begins_with_no_frame_and_keeps_its_counts),
     };
     return cmocka_run_group_tests_name("protocol/serial_frame", tests, NULL, NULL);
 }

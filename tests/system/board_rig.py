@@ -20,6 +20,7 @@ import store_reader
 MACHINES = {"zynq": ["-M", "xilinx-zynq-a9", "-m", "128M"], "mps2": ["-M", "mps2-an386"]}
 CHIP, STORE, SECTOR = 64 << 20, 32 * 131072, 131072
 HELLO, PUSH, REPLY, READY, AWAY = range(1, 6)
+MARK = 4  # bytes in front of a push, and of the reply to it
 COMPLETED, CANCELED = 6, 8  # of an item
 EPOCH, REPLY_BYTES = 1, 3400  # of upstream's commands
 
@@ -157,9 +158,9 @@ class Carrier(threading.Thread):
             self.names.add(payload.decode())
             self.send(frame(READY))
         elif kind == PUSH:
-            reply = self.upstream.take(payload)
+            reply = self.upstream.take(payload[MARK:])
             if self.dice.random() >= self.lose:
-                self.send(frame(REPLY, reply))
+                self.send(frame(REPLY, payload[:MARK] + reply))
 
     def run(self):
         while not self.stopping:

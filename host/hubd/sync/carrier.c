@@ -91,7 +91,7 @@ static void open_line(struct carrier *carrier) {
     }
     carrier->obstacle = STATUS_OK;
     log_info("carried_line_open hub=%s port=%s", settings->name, settings->port);
-    serial_frame_reader_init(&carrier->reader, carrier->input, sizeof carrier->input);
+    serial_frame_reader_restart(&carrier->reader);
     carrier->output_size = 0;
     carrier->output_sent = 0;
     carrier->is_known = false;
@@ -105,14 +105,16 @@ static void lose(struct carrier *carrier, const char *what, const char *why) {
     say_where(carrier);
 }
 
-static void post(struct carrier *carrier, struct bytes message) {
-    memcpy(carrier->push, message.data, message.size);
-    carrier->push_bytes = message.size;
+static void post(struct carrier *carrier, struct bytes payload) {
+    memcpy(carrier->reply, payload.data, SERIAL_FRAME_MARK);
+    carrier->push_bytes = payload.size - SERIAL_FRAME_MARK;
+    memcpy(carrier->push, payload.data + SERIAL_FRAME_MARK, carrier->push_bytes);
     carrier->pushes += 1;
     carrier->state = CARRIER_PUSHING;
     carrier->deadline_ms = carrier->now_ms + UPSTREAM_LINK_TIMEOUT_MS;
     upstream_link_post(&carrier->link, (struct bytes){carrier->push, carrier->push_bytes},
-                       carrier->reply, sizeof carrier->reply, carrier->deadline_ms);
+                       carrier->reply + SERIAL_FRAME_MARK, CARRIER_REPLY_BYTES,
+                       carrier->deadline_ms);
 }
 
 static void take_answer(struct carrier *carrier) {
@@ -126,7 +128,8 @@ static void take_answer(struct carrier *carrier) {
     carrier->link.reason[0] = '\0';
     carrier->replies += 1;
     carrier->state = CARRIER_ONLINE;
-    say(carrier, SERIAL_FRAME_REPLY, client->answer);
+    say(carrier, SERIAL_FRAME_REPLY,
+        (struct bytes){carrier->reply, SERIAL_FRAME_MARK + client->answer.size});
     if (client->is_reusable) {
         upstream_link_wait(&carrier->link);
     } else {
@@ -211,18 +214,26 @@ static void take_hello(struct carrier *carrier, struct bytes id) {
     say_where(carrier);
 }
 
+static void take_push(struct carrier *carrier, struct bytes payload) {
+    bool fits = payload.size > SERIAL_FRAME_MARK &&
+                payload.size - SERIAL_FRAME_MARK <= sizeof carrier->push;
+    if (fits && carrier->is_known && carrier->state == CARRIER_ONLINE) {
+        post(carrier, payload);
+        return;
+    }
+    carrier->dropped += 1; /* also the same once more, while upstream has not answered */
+    if (!carrier_is_up(carrier)) {
+        say_where(carrier);
+    }
+}
+
 static void take_frame(struct carrier *carrier, const struct serial_frame *frame) {
     if (frame->type == SERIAL_FRAME_HELLO) {
         take_hello(carrier, frame->payload);
-    } else if (frame->type == SERIAL_FRAME_PUSH && carrier->is_known) {
-        if (carrier->state == CARRIER_ONLINE && frame->payload.size > 0 &&
-            frame->payload.size <= sizeof carrier->push) {
-            post(carrier, frame->payload);
-        } else if (!carrier_is_up(carrier)) {
-            say_where(carrier);
-        } else {
-            carrier->dropped += 1; /* the same once more, while upstream has not answered */
-        }
+    } else if (frame->type == SERIAL_FRAME_PUSH) {
+        take_push(carrier, frame->payload);
+    } else {
+        carrier->dropped += 1;
     }
 }
 
@@ -256,6 +267,7 @@ void carriers_add(struct carriers *carriers, const struct carrier_settings *sett
     carrier->settings = settings;
     carrier->loop = loop;
     serial_port_init(&carrier->port);
+    serial_frame_reader_init(&carrier->reader, carrier->input, sizeof carrier->input);
     upstream_link_init(&carrier->link, loop, urls, &carrier->configs, jitter);
     carrier->state = CARRIER_WAITING;
 }

@@ -5,6 +5,7 @@
  *   waiting -> connecting -> online -> pushing -> online ...
  *      ^-------------------- after any failure --------'
  *
+ * A reply goes back under its push's mark, so that the board never takes a late one for another's.
  * The board says HELLO with its id, which must be the certificate's name; it is told READY when
  * upstream can be reached and AWAY when it cannot (protocol/serial_frame.h). A frame that is lost
  * on the line costs time only: the board pushes again. */
@@ -56,13 +57,14 @@ struct carrier {
     enum status obstacle; /* why it could not be opened last; OK: it could */
     uint64_t now_ms;
     struct serial_frame_reader reader;
-    uint64_t pushes, replies, strangers, dropped;
+    uint64_t pushes, replies, strangers;
+    uint64_t dropped;  /* whole frames of no use, and those that the line had no room for */
     size_t push_bytes; /* of the push under way */
     size_t output_size, output_sent;
-    uint8_t input[CARRIER_PUSH_BYTES + SERIAL_FRAME_HEAD + SERIAL_FRAME_TAIL];
+    uint8_t input[SERIAL_FRAME_HEAD + SERIAL_FRAME_MARK + CARRIER_PUSH_BYTES + SERIAL_FRAME_TAIL];
     uint8_t push[CARRIER_PUSH_BYTES];
-    uint8_t reply[CARRIER_REPLY_BYTES];
-    uint8_t output[2 * SERIAL_FRAME_SIZE(CARRIER_REPLY_BYTES)];
+    uint8_t reply[SERIAL_FRAME_MARK + CARRIER_REPLY_BYTES];
+    uint8_t output[2 * SERIAL_FRAME_SIZE(SERIAL_FRAME_MARK + CARRIER_REPLY_BYTES)];
 };
 
 /* All of them. Their certificates are loaded into `configs` before. */
