@@ -33,12 +33,12 @@ def archive():
 
 
 def make_base(folder):
-    """Made once for each list of packages; what was fetched is kept. None: the archive is not to be
-    reached, several times; whatever else fails raises."""
+    """Made once for each list of packages; what was fetched is kept. An archive that is not to be
+    reached, several times in a row, is a failure like any other: nothing was tested then."""
     folder = "%s-%08x" % (folder, zlib.crc32(INCLUDED.encode()))
     new, cache, path = folder + ".new", os.path.dirname(folder) + "/cache", folder + ".log"
     os.makedirs(cache, exist_ok=True)
-    for _ in range(0 if os.path.isdir(folder) else TRIES):
+    for left in reversed(range(0 if os.path.isdir(folder) else TRIES)):
         shutil.rmtree(new, ignore_errors=True)
         os.makedirs(new)
         with open(path, "wb") as log:
@@ -49,9 +49,11 @@ def make_base(folder):
             os.rename(new, folder)
             break
         with open(path, encoding="utf-8", errors="replace") as log:
-            if not any(words in log.read() for words in AWAY):
-                raise SystemExit("debootstrap failed: see %s" % path)
-    return folder if os.path.isdir(folder) else None
+            is_away = any(words in log.read() for words in AWAY)
+        if not is_away or left == 0:
+            raise SystemExit("package: nothing was installed: %s: see %s" % (
+                "the archive cannot be reached" if is_away else "debootstrap failed", path))
+    return folder
 
 
 class Machine:

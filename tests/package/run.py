@@ -209,11 +209,7 @@ def comes_back_with_its_store(machine):
 
 def main():
     debs, base, work = (os.path.abspath(path) for path in sys.argv[1:])
-    base = make_base(base)
-    if base is None:
-        print("note: package: the archive cannot be reached, so nothing was installed")
-        return
-    machine = Machine(base, work)
+    machine = Machine(make_base(base), work)
     try:
         shutil.copytree(debs, work + "/debs/now", ignore=lambda folder, names: [
             name for name in names if not name.endswith(".deb") or "-dbgsym" in name])
