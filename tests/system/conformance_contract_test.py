@@ -7,8 +7,19 @@ import hub_rig
 import rig
 from conformance_rig import ConformanceCase, Worker
 
-# What cannot be brought about by a well-behaved test of a running hub.
-NOT_SHOWN = {"503", "413"}
+# Every refusal for want of room stands in a test of its own: these here, or where it is said.
+NOT_SHOWN = {"503"}
+OF_OTHERS = {("GET", "/processes/{id}/stream"): "conformance_stream_test",
+             ("GET", "/stream"): "dashboard_test", ("POST", "/phones/{id}/power"): "usb_recovery_test",
+             ("GET", "/artifacts/{item}/{attempt}"): "Contract",
+             ("POST", "/phones/{id}/adb"): "here, of a hub that serves none"}
+BODY_BYTES = 65536
+
+
+def head_of(client):
+    """What the log's last record is: the same as long as nothing was changed."""
+    text = client.get("/metrics").body
+    return next(x for x in text.splitlines() if x.startswith("hub_store_head_seq "))
 
 
 class Contract(ConformanceCase):
@@ -24,8 +35,7 @@ class Contract(ConformanceCase):
             self.assertEqual(error.get("pointer"), pointer)
 
     def head(self):
-        text = self.client.get("/metrics").body
-        return next(x for x in text.splitlines() if x.startswith("hub_store_head_seq "))
+        return head_of(self.client)
 
     def test_every_operation_and_status_of_the_document_is_met(self):
         self.exercise_processes()
@@ -36,6 +46,7 @@ class Contract(ConformanceCase):
         self.exercise_phones()
         self.exercise_watching()
         self.exercise_scopes()
+        self.exercise_large_bodies()
         for path in ("/capabilities", "/slots", "/openapi.json", "/history", "/whoami", "/metrics", "/healthz", "/readyz"):
             self.assertEqual(self.client.get(path).status, 200)
         wanted, seen = set(), self.contract.seen
@@ -288,6 +299,13 @@ class Contract(ConformanceCase):
         self.refused(submitter.post("/capability-requests/enqueue", body), 403, "forbidden",
                      "/requested_by/system")
 
+    def exercise_large_bodies(self):
+        """Whoever takes a body says how much of one is too much, whatever it is about."""
+        for method, path, operation in self.contract.operations():
+            if "requestBody" in operation:
+                self.refused(self.new_client().call(method, path.replace("{id}", "x"),
+                                                    b" " * (BODY_BYTES + 1)), 413, "body_too_large")
+
     def forbidden_to_workers(self, method, target):
         worker = self.new_client("worker-secret")
         self.refused(worker.call(method, target), 403, "forbidden")
@@ -299,6 +317,19 @@ class Contract(ConformanceCase):
             file.write("worker worker worker-secret\n")
         cls.hub.signal(1)  # SIGHUP: tokens are read again
         cls.hub.wait_for("reloaded", 10)
+
+    def test_more_downloads_at_once_than_there_are_places(self):
+        identity = self.submit("echo")
+        self.wait_status(identity, "completed")
+        path = "/artifacts/%s.1/1" % identity
+        with open(self.folder + "/artifacts/%s.1.1.log" % identity, "ab") as file:
+            file.write(b"x" * (16 << 20))  # more than a connection's buffers take
+        readers = [hub_rig.Stream(self.port, path=path) for _ in range(16)]
+        self.assertEqual({reader.status for reader in readers}, {200})
+        self.refused(self.client.get(path), 503, "capacity_exhausted")
+        for reader in readers:
+            reader.close()
+        rig.wait_until(lambda: self.client.get(path).status == 200, 10, "a place is free again")
 
     def test_unknown_paths_and_methods(self):
         self.refused(self.client.get("/nothing"), 404, "not_found")
@@ -319,6 +350,39 @@ class Contract(ConformanceCase):
         self.assertEqual(self.head(), before)
         self.assertEqual(self.post("/capability-requests/enqueue", hub_rig.order("echo", "k")).status,
                          202)
+
+
+class Stopping(ConformanceCase):
+    """A hub that was told to stop still answers: it takes nothing on, and says so."""
+
+    phones = 1
+    grace_seconds = 50
+
+    def test_every_refusal_for_want_of_room(self):
+        failed, job = self.running()
+        self.worker.tell(job, "fail", error="x", retryable=False)
+        running = self.submit("nap", inputs={"seconds": "40"})
+        self.wait_state(running, "running")
+        head = head_of(self.client)
+        self.hub.signal(15)
+        self.hub.wait_for("stopping", 10)
+        legacy = {"content_id": "c", "account_id": "a", "video_path": "http://v/1", "caption": "x"}
+        maintenance = {"account_id": "a", "inputs": {"steps": []}, "requested_by": {"system": "t"}}
+        calls = {"/capability-requests/enqueue": hub_rig.order("echo"), "/ingest": legacy,
+                 "/maintenance/requests": maintenance, "/processes/%s/retry" % failed: None}
+        for path, body in calls.items():
+            answer = self.post(path, body)
+            self.assertEqual(self.code(answer), (503, "capacity_exhausted"))
+            self.assertEqual(answer.headers["Retry-After"], "1")
+        self.assertEqual(self.code(self.client.get("/readyz")), (503, "not_ready"))
+        self.assertEqual(self.worker.claim("job"), [])
+        self.assertEqual(head_of(self.client), head)
+        self.post("/processes/%s/cancel" % running, status=202)
+        self.assertEqual(self.hub.wait(20), 0)
+        wanted = {(method, path) for method, path, operation in self.contract.operations()
+                  if "503" in operation["responses"]}
+        seen = {(method, path) for method, path, status in self.contract.seen if status == "503"}
+        self.assertEqual(wanted - seen, set(OF_OTHERS))
 
 
 class Survival(ConformanceCase):

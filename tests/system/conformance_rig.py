@@ -103,6 +103,7 @@ class ConformanceCase(rig.Case):
 
     limit_seconds = 60
     phones = PHONES
+    grace_seconds = 1
     extra_config = ""
     rows = []
 
@@ -122,8 +123,8 @@ class ConformanceCase(rig.Case):
             file.write(
                 "[hub]\nid = hub-c\n[store]\npath = %s/store\nsize = 32MiB\n[api]\n"
                 "listen = tcp:127.0.0.1:%d\ntoken_file = %s/tokens\n[capabilities]\n"
-                "dir = %s/capabilities\n[stop]\ngrace_seconds = 1\n[phones]\ntcp = %s\n%s" % (
-                    cls.folder, cls.port, cls.folder, cls.folder,
+                "dir = %s/capabilities\n[stop]\ngrace_seconds = %d\n[phones]\ntcp = %s\n%s" % (
+                    cls.folder, cls.port, cls.folder, cls.folder, cls.grace_seconds,
                     ", ".join("127.0.0.1:%d" % (first + i) for i in range(cls.phones)),
                     cls.extra_config.replace("FOLDER", cls.folder)))
         phones = cls.run_beside("phonesim", "--count", str(cls.phones), "--adb-tcp",
