@@ -6,7 +6,7 @@ import { spawn, execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync, copyFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,7 +14,7 @@ export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '
 export const BUILD = path.join(ROOT, 'build');
 export const SHOTS = path.join(BUILD, 'screenshots');
 const BIN = process.env.HUB_BIN || path.join(BUILD, 'bin');
-export const SLOW = Number(process.env.HUB_SLOW || 1);
+export const SLOW = Number(process.env.HUB_SLOW || 1 + loadavg()[0] / cpus().length);
 
 export const SECRET = 'all-scopes-secret';
 export const READER = 'reader-secret';

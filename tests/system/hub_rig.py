@@ -94,7 +94,13 @@ class Client:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         self.connection.request(method, path, body, sent)
-        return Answer(self.connection.getresponse())
+        try:
+            return Answer(self.connection.getresponse())
+        except http.client.RemoteDisconnected:  # it was idle for too long, as any client may be
+            if method != "GET":
+                raise
+            self.connection.request(method, path, body, sent)
+            return Answer(self.connection.getresponse())
 
     def get(self, path, headers=None):
         return self.call("GET", path, None, headers)
