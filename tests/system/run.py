@@ -4,8 +4,8 @@
 Most tests wait for programs more than they compute, so several files run at once (HUB_JOBS=n; 1
 runs all of them here): each in a process of its own, whose lines appear when it has ended.
 
-Every test has a time limit: `limit_seconds` of its method or class, 120 otherwise. A test that
-does not end is one failure. The last line counts: `N passed, N failed`.
+Every test has a time limit, stretched as rig.SLOW says: `limit_seconds` of its method or class, 120
+otherwise. A test that does not end is one failure. The last line counts: `N passed, N failed`.
 """
 import faulthandler
 import os
@@ -17,6 +17,8 @@ import tempfile
 import time
 import traceback
 import unittest
+
+import rig
 
 DEFAULT_LIMIT_SECONDS = 120
 REPEAT_SECONDS = 15
@@ -32,6 +34,7 @@ def out_of_time(_signal, _frame):
 
 
 def start_clock(limit):
+    limit *= rig.SLOW
     signal.setitimer(signal.ITIMER_REAL, limit, REPEAT_SECONDS)
     faulthandler.dump_traceback_later(limit + GRACE_SECONDS, exit=True)
 
@@ -71,7 +74,7 @@ class Lines(unittest.TestResult):
             print(f"FAILED  {name_of(test)}", flush=True)
         self.bad = True
         if isinstance(error[1], OutOfTime):
-            print(f"    not finished after {limit_of(test)} s")
+            print(f"    not finished after {limit_of(test) * rig.SLOW:.0f} s")
         for line in "".join(traceback.format_exception(*error)).splitlines():
             print("    " + line, flush=True)
 
