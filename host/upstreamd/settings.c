@@ -3,6 +3,7 @@
 #include "hal/linux/tcp.h"
 #include "hal/linux/tls_identity.h"
 #include "host/upstreamd/db/sql.h"
+#include "host/upstreamd/sync/sync_server.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -118,7 +119,8 @@ static struct config_key address_key(const char *key, char *target, bool is_requ
 
 enum status settings_read(struct settings *settings, const char *path, struct config_error *error) {
     struct place place = {.settings = settings};
-    *settings = (struct settings){.hub_days = TLS_IDENTITY_LIFE_DAYS};
+    *settings = (struct settings){.hub_days = TLS_IDENTITY_LIFE_DAYS,
+                                  .sync_connections = SYNC_SERVER_CONNECTIONS};
     const struct config_key keys[] = {
         {.section = "api",
          .key = "listen",
@@ -143,6 +145,12 @@ enum status settings_read(struct settings *settings, const char *path, struct co
          .target = &settings->hub_days,
          .min = 1,
          .max = 3650},
+        {.section = "sync",
+         .key = "connections",
+         .kind = CONFIG_INTEGER,
+         .target = &settings->sync_connections,
+         .min = SYNC_SERVER_CONNECTIONS_MIN,
+         .max = SYNC_SERVER_CONNECTIONS_MAX},
         {.section = "store",
          .key = "sqlite",
          .kind = CONFIG_EACH,

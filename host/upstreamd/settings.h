@@ -19,6 +19,7 @@ struct settings {
     char sync_key[SETTINGS_PATH_BYTES];
     char ticket_key_file[SETTINGS_PATH_BYTES];  /* empty: tickets end with this process */
     char sync_ca_key[SETTINGS_PATH_BYTES];      /* empty: no certificates are signed here */
+    uint64_t sync_connections;                  /* hubs at once */
     char enroll_listen[SETTINGS_ADDRESS_BYTES]; /* empty: nobody enrolls here */
     uint64_t hub_days;                          /* of a certificate's life */
     char sqlite[SETTINGS_PATH_BYTES];           /* or, never both: */

@@ -313,20 +313,20 @@ static void open_dispatch(struct daemon *daemon) {
 }
 
 /* A descriptor a hub. */
-static void raise_descriptor_limit(void) {
+static void raise_descriptor_limit(const struct settings *settings) {
+    const rlim_t wanted = settings->sync_connections + SYNC_SERVER_DESCRIPTORS;
     struct rlimit limit;
     check(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    limit.rlim_cur =
-        limit.rlim_max < SYNC_SERVER_DESCRIPTORS ? limit.rlim_max : SYNC_SERVER_DESCRIPTORS;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < SYNC_SERVER_DESCRIPTORS) {
-        log_warn("descriptor_limit have=%llu for_all_hubs=%d", (unsigned long long)limit.rlim_cur,
-                 SYNC_SERVER_DESCRIPTORS);
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+        log_warn("descriptor_limit have=%llu for_all_hubs=%llu", (unsigned long long)limit.rlim_cur,
+                 (unsigned long long)wanted);
     }
 }
 
 static void start(struct daemon *daemon) {
     service_open(&daemon->service);
-    raise_descriptor_limit();
+    raise_descriptor_limit(&daemon->settings);
     load_tokens(daemon, true);
     load_certificates(daemon, true);
     load_capabilities(daemon, true);
@@ -346,6 +346,7 @@ static void start(struct daemon *daemon) {
         .trust = &daemon->trust,
         .loop = &daemon->loop,
         .configs = &daemon->sync_tls,
+        .connections = (uint32_t)daemon->settings.sync_connections,
         .memory = sync_memory,
     };
     sync_server_init(&daemon->sync, &sync);

@@ -12,6 +12,8 @@ READER = "reader-secret-0123456789"
 class EndpointCase(rig.Case):
     """An endpoint on loopback, with certificates for hub-1 and hub-2; `launch` starts it."""
 
+    sync_lines = ()  # more of upstreamd's [sync]
+
     def setUp(self):
         super().setUp()
         self.certs = self.path("certs")
@@ -36,7 +38,7 @@ class EndpointCase(rig.Case):
             "[api]", "listen = tcp:127.0.0.1:%d" % self.api_port, "token_file = " + tokens,
             "[sync]", "listen = tcp:127.0.0.1:%d" % self.sync_port,
             "ca = %s/ca.crt" % self.certs, "cert = %s/server.crt" % self.certs,
-            "key = %s/server.key" % self.certs,
+            "key = %s/server.key" % self.certs, *self.sync_lines,
             "[store]", self.store_line(), ""]))
         upstream = self.start("upstreamd", "--config", self.config)
         upstream.wait_for("event=ready", 20)

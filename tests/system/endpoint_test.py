@@ -276,6 +276,44 @@ class Upstreamd(Contract, endpoint_rig.EndpointCase):
         self.assertIn("\nupstream_pushes_total 0\n", text)
 
 
+class FullUpstreamd(endpoint_rig.EndpointCase):
+    sync_lines = ("connections = 64",)
+
+    def launch(self):
+        self.endpoint = self.start_upstreamd()
+
+    def held(self, store):
+        """A connection on which a poll is held."""
+        link = hub_client.PipelinedLink(self.sync_port, self.certs, "hub-1")
+        self.addCleanup(link.close)
+        link.send(message(store, 0, store.groups, hello=True))
+        self.assertEqual(OK, link.receive().result)
+        link.send(hub_client.poll(store, store.head_seq, 600000))
+        self.assertTrue(link.is_silent(0.05))
+        return link
+
+    def test_more_hubs_than_configured_are_turned_away_until_one_goes(self):
+        store = self.farm()
+        links = [self.held(store) for _ in range(64)]
+        with self.assertRaises((OSError, http.client.HTTPException)):
+            self.link().push(store, 0, store.groups)
+        links[0].close()
+        self.held(store)
+        reader = hub_rig.Client(self.api_port, endpoint_rig.READER)
+        self.assertIn('\nupstream_http_overflowed_total{server="sync"} 1\n',
+                      reader.get("/metrics").body)
+        reader.close()
+
+    def test_a_number_of_hubs_out_of_bounds_is_refused(self):
+        with open(self.config, encoding="utf-8") as file:
+            text = file.read()
+        for number in ("63", "65025", "many"):
+            config = self.write("bad.ini", text.replace("= 64", "= " + number))
+            status, _, wrong = self.run_program("upstreamd", "--config", config, "--check-config")
+            self.assertEqual(2, status)
+            self.assertIn("[sync] connections", wrong.decode())
+
+
 def example(case):
     """The arguments of the example, as its first lines give them."""
     return [sys.executable, os.path.join(rig.ROOT, "docs/examples/endpoint.py"),

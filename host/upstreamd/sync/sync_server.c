@@ -34,7 +34,7 @@ static void refuse(struct sync_server *sync, struct http_connection *connection,
 /* ---- posts and their lists ---- */
 
 static struct sync_post *post_at(struct sync_server *sync, uint32_t number) {
-    check(number > 0 && number <= SYNC_SERVER_CONNECTIONS);
+    check(number > 0 && number <= SYNC_SERVER_CONNECTIONS_MAX);
     return &sync->posts[number - 1];
 }
 
@@ -64,7 +64,7 @@ static struct sync_post *take_post(struct sync_server *sync) {
     if (sync->free.first != 0) {
         post = post_at(sync, sync->free.first);
         unlink_from(sync, &sync->free, post);
-    } else if (sync->touched < SYNC_SERVER_CONNECTIONS) {
+    } else if (sync->touched < sync->server.config.limits.connections) {
         post = &sync->posts[sync->touched];
         sync->touched += 1;
     }
@@ -252,13 +252,15 @@ static void closed(void *owner, struct http_connection *connection) {
 }
 
 void sync_server_init(struct sync_server *sync, const struct sync_server_parts *parts) {
+    check(parts->connections >= SYNC_SERVER_CONNECTIONS_MIN);
+    check(parts->connections <= SYNC_SERVER_CONNECTIONS_MAX);
     sync->fleet = parts->dispatch->fleet;
     sync->dispatch = parts->dispatch;
     sync->trust = parts->trust;
     http_tls_init(&sync->tls, parts->configs);
     const struct http_config config = {
         .loop = parts->loop,
-        .limits = {.connections = SYNC_SERVER_CONNECTIONS,
+        .limits = {.connections = parts->connections,
                    .stream_bytes = sizeof(struct http_tls_stream),
                    .body_bytes = SYNC_PUSH_BYTES_MAX,
                    .output_bytes = SYNC_SERVER_OUTPUT_BYTES,

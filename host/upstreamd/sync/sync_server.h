@@ -12,16 +12,18 @@
 #include "host/upstreamd/sync/trust.h"
 
 enum {
-    SYNC_SERVER_CONNECTIONS = 10240,
-    SYNC_SERVER_BUFFERS = 64, /* pushes that are read or answered at once */
+    SYNC_SERVER_CONNECTIONS_MIN = 64,
+    SYNC_SERVER_CONNECTIONS_MAX = 65024, /* with the descriptors below them: 65,536 */
+    SYNC_SERVER_CONNECTIONS = 10240,     /* unless it is configured */
+    SYNC_SERVER_BUFFERS = 64,            /* pushes that are read or answered at once */
     SYNC_SERVER_OUTPUT_BYTES = 262144,
-    SYNC_SERVER_HOLD_MAX_MS = 60000,                         /* whatever the hub asks for */
-    SYNC_SERVER_DESCRIPTORS = SYNC_SERVER_CONNECTIONS + 512, /* that the process needs */
-    SYNC_SERVER_NAMES = 16384,                               /* buckets of hub ids */
+    SYNC_SERVER_HOLD_MAX_MS = 60000, /* whatever the hub asks for */
+    SYNC_SERVER_DESCRIPTORS = 512,   /* that the process needs beside its connections */
+    SYNC_SERVER_NAMES = 16384,       /* buckets of hub ids */
 };
 
 #define SYNC_SERVER_BYTES                                                                          \
-    HTTP_SERVER_POOL_BYTES(SYNC_SERVER_CONNECTIONS, sizeof(struct http_tls_stream),                \
+    HTTP_SERVER_POOL_BYTES(SYNC_SERVER_CONNECTIONS_MAX, sizeof(struct http_tls_stream),            \
                            SYNC_SERVER_BUFFERS, SYNC_PUSH_BYTES_MAX, SYNC_SERVER_OUTPUT_BYTES)
 
 enum sync_post_state {
@@ -59,7 +61,7 @@ struct sync_server {
     struct fleet *fleet;
     struct dispatch *dispatch;
     struct trust *trust;
-    struct sync_post posts[SYNC_SERVER_CONNECTIONS];
+    struct sync_post posts[SYNC_SERVER_CONNECTIONS_MAX]; /* what is never used costs nothing */
     uint32_t touched;                     /* posts that have been used at least once */
     struct sync_list free, waiting, held; /* `held` in order of deadlines */
     uint32_t names[SYNC_SERVER_NAMES];    /* held posts by their hub's id */
@@ -73,6 +75,7 @@ struct sync_server_parts {
     struct trust *trust;
     struct loop *loop;
     struct tls_config_pair *configs; /* a loaded server config with a CA */
+    uint32_t connections;            /* SYNC_SERVER_CONNECTIONS_MIN to _MAX */
     void *memory;                    /* SYNC_SERVER_BYTES, zeroed */
 };
 
