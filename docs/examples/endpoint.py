@@ -25,6 +25,10 @@ import time
 
 OK, GAP, FORK, REFUSED = range(4)
 OFFER = 1  # the other kinds of commands are in docs/sync.md
+AS_IT_IS, MISSING, ENDED = range(3)  # verdicts on what a hub has after a fork
+HUB, REQUEST, PROCESS, ITEM, ATTEMPT = 0, 2, 3, 4, 5  # kinds of records
+UNFINISHED = (2, 4, 5, 6, 7)  # rows of the status table that are not the end of a process
+EPOCH_MAX = (1 << 23) - 1
 EPOCH = 1  # of this upstream: to be raised when its database was restored
 TTL_MS = 900000
 PUSH_BYTES_MAX = 1 << 20
@@ -98,6 +102,16 @@ def is_chain(value):
     return isinstance(value, bytes) and len(value) == 8
 
 
+def is_inventory(value):
+    """Nothing, the wish for a new epoch, or a page."""
+    if value is None or value is True:
+        return True
+    return (isinstance(value, list) and len(value) >= 3 and is_number(value[0], 1)
+            and isinstance(value[2], list) and len(value[2]) <= 32
+            and all(isinstance(row, list) and len(row) >= 5 and is_chain(row[4])
+                    and all(is_number(field, 0) for field in row[:4]) for row in value[2]))
+
+
 class Push:
     """A push that is sound in itself."""
 
@@ -131,6 +145,25 @@ class Push:
                     and is_number(gap[1], gap[0]) and is_chain(gap[2])):
                 raise Malformed("a gap that is none")
             self.gap = gap
+        self.inventory = fields[15] if len(fields) > 15 else None
+        if not is_inventory(self.inventory):
+            raise Malformed("an inventory that is none")
+
+
+# ---- records, as much of them as a fork needs (records.cddl) ----
+
+def digest(record):
+    return hashlib.sha256(record).digest()[:8]
+
+
+def is_told(body, epoch):
+    """Whether it is the hub's own record, and says that this epoch's inventory was judged."""
+    try:
+        record = read(body)[0]
+        life = record[6][12] if record[0] == HUB and len(record[6]) > 12 else None
+        return bool(life) and life[0] == epoch and life[3] is True
+    except (Malformed, TypeError, IndexError):
+        return False
 
 
 # ---- what is kept ----
@@ -144,6 +177,8 @@ class Fleet:
             PRAGMA synchronous = FULL;
             CREATE TABLE IF NOT EXISTS stores(hub TEXT, id BLOB, epoch INTEGER, cursor INTEGER,
                 chain BLOB, PRIMARY KEY(hub, id, epoch));
+            CREATE TABLE IF NOT EXISTS epochs(hub TEXT, id BLOB, epoch INTEGER, told INTEGER,
+                PRIMARY KEY(hub, epoch));
             CREATE TABLE IF NOT EXISTS records(hub TEXT, id BLOB, epoch INTEGER, seq INTEGER,
                 chain BLOB, bytes BLOB, PRIMARY KEY(hub, id, epoch, seq));
             CREATE TABLE IF NOT EXISTS gaps(hub TEXT, id BLOB, epoch INTEGER, first INTEGER,
@@ -166,8 +201,13 @@ class Fleet:
             return number
 
     def commands(self, hub, after):
-        """At most 16 that the hub has not applied; it says how far it is in each push."""
+        """At most 16 that the hub has not applied; it says how far it is in each push. None while it
+        still tells what it has in a new epoch."""
         with self.lock:
+            last = self.db.execute("SELECT told FROM epochs WHERE hub = ? ORDER BY epoch DESC "
+                                   "LIMIT 1", (hub,)).fetchone()
+            if last and not last[0]:
+                return []
             return [read(row[0])[0] for row in self.db.execute(
                 "SELECT bytes FROM commands WHERE hub = ? AND number > ? ORDER BY number LIMIT 16",
                 (hub, after))]
@@ -179,16 +219,86 @@ class Fleet:
                 "SELECT process, item, assignment, ttl_ms FROM grants WHERE hub = ?", (hub,))]
 
     def take(self, hub, push):
-        """(result, text, cursor, chain); everything in one transaction, so that it is durable."""
+        """(result, text, cursor, chain), a new epoch or 0, verdicts or None; everything in one
+        transaction, so that it is durable."""
         with self.lock:
             self.db.execute("BEGIN IMMEDIATE")
             try:
-                answer = self.judge((hub, push.store_id, push.epoch), push)
+                answer, epoch, verdicts = self.judge((hub, push.store_id, push.epoch), push), 0, None
+                if answer[0] != OK:
+                    self.db.execute("ROLLBACK")
+                    self.db.execute("BEGIN IMMEDIATE")
+                if answer[0] == FORK:
+                    epoch = self.name_epoch(hub, push)
+                elif answer[0] == OK and push.inventory:
+                    verdicts = self.verdicts((hub, push.store_id, push.epoch), push.inventory)
+                self.db.execute("COMMIT")
             except BaseException:
                 self.db.execute("ROLLBACK")
                 raise
-            self.db.execute("COMMIT" if answer[0] == OK else "ROLLBACK")
-            return answer
+            return answer, epoch, verdicts
+
+    # ---- a new epoch ----
+
+    def name_epoch(self, hub, push):
+        """For a hub whose history is another; the same one until the hub has taken it on. Two hosts
+        with one certificate would fork for ever: upstreamd counts, and refuses them."""
+        used = self.db.execute("SELECT coalesce(max(epoch), 0) FROM stores WHERE hub = ?",
+                               (hub,)).fetchone()[0]
+        named, store_id = self.db.execute("SELECT max(epoch), id FROM epochs WHERE hub = ?",
+                                          (hub,)).fetchone()
+        least = max(used, push.epoch)
+        if (named or 0) > least and store_id == push.store_id:
+            return named
+        epoch = max(least, named or 0) + 1
+        if epoch > EPOCH_MAX:
+            return 0  # the hub stops, with an alarm
+        self.db.execute("INSERT INTO epochs VALUES(?, ?, ?, 0)", (hub, push.store_id, epoch))
+        return epoch
+
+    def images(self, store):
+        """What this store has told in earlier epochs: the newest record of each object, by kind and
+        path. An endpoint for many processes would keep these in a table of their own."""
+        images, last = {}, {}
+        for epoch, body in self.db.execute("SELECT epoch, bytes FROM records WHERE hub = ? AND id = ? "
+                                           "AND epoch < ? ORDER BY epoch, seq", store):
+            try:
+                record = read(body)[0]
+                kind, path, revision = record[:3]
+                key, place = (kind, *path), (epoch, revision)
+                is_newer = place > images.get(key, ((0, 0),))[0]
+            except (Malformed, TypeError, ValueError):
+                continue  # it is kept, whatever it is
+            if is_newer:
+                images[key] = place, body, record
+            if REQUEST <= kind <= ATTEMPT and place > last.get(path[0], ((0, 0),))[0]:
+                last[path[0]] = place, body, record
+        return images, last
+
+    def verdicts(self, store, page):
+        images, last = self.images(store)
+        return [page[0], [self.verdict(row, images, last.get(row[0])) for row in page[2]]]
+
+    def verdict(self, row, images, known):
+        """What upstream makes of one process that the hub has."""
+        process, generation, revision, _status, newest = row[:5]
+        if known is None:
+            return [process, MISSING, 0]
+        (_, told), body, record = known
+        request = images.get((REQUEST, process))
+        if request and len(row) > 5 and row[5] not in (NOTHING, digest(request[1])):
+            return [process, MISSING, told]  # another one, of the same number: ours stays in its epoch
+        if revision == told and newest == digest(body):
+            return [process, AS_IT_IS]
+        image = images.get((PROCESS, process))
+        if record[4] in UNFINISHED or image is None or image[2][6][0] < generation:
+            return [process, MISSING, told]
+        items = [one[2][6] for key, one in images.items() if key[:2] == (ITEM, process)]
+        states = bytearray(1 + max([item[11] for item in items if not item[4]], default=-1))
+        for item in items:
+            if not item[4]:  # superseded by a retry
+                states[item[11]] = item[0]
+        return [process, ENDED, told, image[2][6][0], image[2][6][2], image[2][6][1], bytes(states)]
 
     def chain_at(self, store, seq):
         """The chain hash at the end of a group; None: no group ends there."""
@@ -210,6 +320,8 @@ class Fleet:
         cursor, chain = row or (0, NOTHING)
         if newest is not None and newest > push.epoch:
             return FORK, "a newer epoch of this hub is stored", cursor, chain
+        if push.inventory is True:
+            return FORK, "the hub says that this is not its history", cursor, chain
         if push.cursor > cursor or self.chain_at(store, push.cursor) != push.chain:
             return FORK, "the hub's cursor is not in this history", cursor, chain
         if push.gap:
@@ -244,6 +356,9 @@ class Fleet:
                 self.db.executemany("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?)", [
                     (*store, seq + 1 + place, walked if seq + 1 + place == last else None, record)
                     for place, record in enumerate(records)])
+                if any(is_told(record, push.epoch) for record in records):
+                    self.db.execute("UPDATE epochs SET told = 1 WHERE hub = ? AND epoch = ?",
+                                    (store[0], push.epoch))
                 cursor, chain = last, walked
             seq = last
         self.db.execute("INSERT OR REPLACE INTO stores VALUES(?, ?, ?, ?, ?)",
@@ -298,15 +413,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             hub = subject["commonName"]
             try:
                 push = Push(body)
-                result, text, cursor, chain = self.fleet.take(hub, push)
+                (result, text, cursor, chain), epoch, verdicts = self.fleet.take(hub, push)
             except Malformed as why:
                 self.answer(400, [1, REFUSED, str(why), [0, NOTHING]])
                 return
-            says_nothing = not push.groups and not push.gap and not push.is_hello
+            says_nothing = not (push.groups or push.gap or push.is_hello or push.inventory)
             if says_nothing and result == OK and cursor == push.cursor:
                 self.hold(hub, push)
             work = (self.fleet.commands(hub, push.command), self.fleet.grants(hub))
-            self.answer(200, [1, result, text, [cursor, chain]], *(work if result == OK else ()))
+            self.answer(200, [1, result, text, [cursor, chain]], *(work if result == OK else ()),
+                        epoch=epoch, verdicts=verdicts)
 
     def hold(self, hub, push):
         """Until there is a command, the hub says something more, or has waited long enough."""
@@ -315,10 +431,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.connection.pending() or select.select([self.connection], [], [], 0.05)[0]:
                 break
 
-    def answer(self, status, fields, commands=(), grants=()):
+    def answer(self, status, fields, commands=(), grants=(), epoch=0, verdicts=None):
         self.send(status, "application/cbor", write(fields + [
             int(time.time() * 1000), PUSH_BYTES_MAX, 2000 if status != 200 else 0, list(commands),
-            EPOCH, list(grants), 0, None]))
+            EPOCH, list(grants), epoch, verdicts]))
 
     def answer_error(self, status):
         self.send(status, "text/plain", b"refused\n")

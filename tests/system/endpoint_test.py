@@ -1,10 +1,12 @@
 """What any upstream endpoint must do, asked of upstreamd and of the example in docs/examples: the
 contract of docs/sync.md, with a hub written in Python, and a real hub at the end."""
 
+import hashlib
 import http.client
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import ssl
 import sys
@@ -21,6 +23,10 @@ import sync_rig
 sys.path.insert(0, os.path.join(rig.ROOT, "docs", "examples"))
 import endpoint  # noqa: E402
 from hub_client import FORK, GAP, OK, REFUSED, Store, message
+
+
+def digest(record):
+    return hashlib.sha256(record).digest()[:8]
 
 
 class Contract:
@@ -109,6 +115,67 @@ class Contract:
     def push_gap(self, link, store, cursor, groups, gap):
         fields, _ = hub_client.decode(message(store, cursor, groups))
         return hub_client.Reply(*link.post(hub_client.encode(fields[:11] + [gap])))
+
+    def fork(self, link, store):
+        """Until an epoch is named, and named again; the hub's store in it."""
+        other = Store(store.store_id, store.epoch)
+        other.append(hub_client.phone(9, "ANOTHER"))
+        named = [link.push(other, 1, []) for _ in range(2)]
+        self.assertEqual([(FORK, store.epoch + 1)] * 2, [(one.result, one.epoch) for one in named])
+        return Store(store.store_id, store.epoch + 1)
+
+    def page(self, link, store, former, rows):
+        """Pushes one page of an inventory in the new epoch, behind the gap over what was."""
+        fields, _ = hub_client.decode(message(store, 0, [], first_seq=former.head_seq + 1))
+        gap = [1, former.head_seq, former.chain, [0] * 8]
+        body = hub_client.encode(fields[:11] + [gap, 0, 0, 0, [1, False, rows]])
+        reply = hub_client.Reply(*link.post(body))
+        self.assertEqual((OK, former.head_seq), (reply.result, reply.cursor))
+        self.assertEqual(1, reply.verdicts[0])
+        return reply.verdicts[1]
+
+    def test_an_inventory_is_judged_row_by_row(self):
+        store, link = self.farm(5), self.link()
+        link.push(store, 0, store.groups)
+        running = hub_client.life(6)
+        store.append(*running[0])
+        link.push(store, store.head_seq - 3, store.groups[-1:])
+        born = [digest(hub_client.life(number)[0][0]) for number in range(1, 7)]
+        last = [digest(hub_client.life(number)[3][2]) for number in range(1, 6)]
+        other, none = digest(b"another request"), bytes(8)
+        new = self.fork(link, store)
+        rows = [[1, 1, 8, 9, last[0], born[0]],       # as it is
+                [2, 1, 5, 4, digest(b""), born[1]],   # an older image of what has ended
+                [3, 2, 11, 7, digest(b""), born[2]],  # retried since
+                [4, 1, 8, 9, last[3], other],         # another process of that number
+                [5, 1, 5, 4, digest(b"")],            # of a hub that does not say which process
+                [6, 1, 5, 4, none, born[5]],          # has not ended at upstream
+                [7, 1, 3, 7, none, other]]            # accepted since
+        ended = [2, 8, 1, 1, 1, bytes([hub_client.COMPLETED])]
+        expected = [[1, 0], [2, *ended], [3, 1, 8], [4, 1, 8], [5, *ended], [6, 1, 3], [7, 1, 0]]
+        self.assertEqual(expected, self.page(link, new, store, rows))
+        again = self.page(link, new, store, rows)  # the reply may have been lost
+        self.assertEqual([one[:2] for one in expected], [one[:2] for one in again])
+        self.assertEqual(FORK, link.push(store, store.head_seq, []).result)
+
+    def test_after_a_fork_the_new_epoch_counts(self):
+        store, link = self.farm(), self.link()
+        link.push(store, 0, store.groups)
+        new = self.fork(link, store)
+        self.page(link, new, store, [])
+        new.head_seq, new.chain = store.head_seq, store.chain
+        new.groups.append((1, store.chain, [b""] * store.head_seq))  # given up
+        new.append(hub_client.hub_booted(), hub_client.phone(1, "SIM001", 2))
+        reply = link.push(new, store.head_seq, new.behind(store.head_seq))
+        self.assertEqual((OK, new.head_seq, new.chain), (reply.result, reply.cursor, reply.chain))
+        self.assertEqual(3, self.fork(link, new).epoch)
+
+    def test_a_hub_may_ask_for_a_new_epoch(self):
+        store, link = self.farm(), self.link()
+        link.push(store, 0, store.groups)
+        fields, _ = hub_client.decode(message(store, store.head_seq, []))
+        reply = hub_client.Reply(*link.post(hub_client.encode(fields[:11] + [None, 0, 0, 0, True])))
+        self.assertEqual((FORK, 2), (reply.result, reply.epoch))
 
     def test_what_is_no_push_is_refused_and_the_connection_goes_on(self):
         store, link = self.farm(), self.link()
@@ -345,6 +412,35 @@ class ExampleWithAHub(sync_rig.SyncCase):
         kept = [body for group in groups for body in group.bodies]
         self.assertEqual([bytes(body) for _, body in rows][-len(kept):], kept)
         self.assert_lives([hub_client.decode(bytes(body))[0] for _, body in rows], acknowledged)
+
+    def test_a_real_hub_with_a_restored_store_finds_its_way_back_to_it(self):
+        self.endpoint = self.start(*example(self))
+        self.endpoint.wait_for("ready", 20)
+        _, first = self.start_phones(1)
+        ports = range(first, first + 1)
+        self.start_hub(ports)
+        self.wait_end(self.submit("small"))
+        self.wait_caught_up()
+        self.hub.process.send_signal(signal.SIGTERM)
+        self.hub.wait()
+        shutil.copy(self.path("hub.store"), self.path("older"))
+        self.start_hub(ports)
+        self.wait_end(self.submit("small"))
+        self.wait_caught_up()
+        self.hub.kill()
+        self.hub.wait()
+        shutil.copy(self.path("older"), self.path("hub.store"))
+        self.start_hub(ports)
+        self.assertEqual("completed", self.wait_end(self.submit("small"))["status"])
+        rig.wait_until(lambda: self.metric("hub_store_epoch") == 2, 60, "a new epoch")
+        self.assertEqual("completed", self.wait_end(self.submit("small"))["status"])
+        self.wait_caught_up()
+        fleet = endpoint.Fleet(self.path("example.db"))
+        fleet.db.execute("INSERT INTO commands VALUES('hub-1', 9, x'8109')")
+        self.assertEqual([[9]], fleet.commands("hub-1", 0))  # it has told all it has
+        rows = fleet.db.execute("SELECT seq, bytes FROM records WHERE epoch = 2 ORDER BY seq").fetchall()
+        self.assertEqual([seq for seq, _ in rows], list(range(rows[0][0], rows[0][0] + len(rows))))
+        self.assertIn("hub-1-2-", self.submit("small"))
 
 
 if __name__ == "__main__":
