@@ -10,7 +10,7 @@ enum { READS = 3 }; /* of a header that may have cells between two states */
 static enum status take_header(struct store *store, uint32_t b, const struct store_header *header) {
     struct hal_flash *flash = store->flash;
     bool is_first = store->block_sequence == 0;
-    if (header->block_bytes != flash->block_bytes || header->block_count != flash->block_count ||
+    if (header->block_bytes != flash->block_bytes || header->block_count > flash->block_count ||
         header->program_bytes != flash->program_bytes ||
         (!is_first && memcmp(header->id, store->id, STORE_ID_BYTES) != 0)) {
         return STATUS_FOREIGN;

@@ -289,10 +289,10 @@ static enum status holds_nothing(int file, off_t size) {
     return STATUS_OK;
 }
 
-static enum status fill(int file, off_t size) {
+static enum status fill(int file, off_t from, off_t size) {
     uint8_t blank[FILL_BYTES];
     memset(blank, 0xff, sizeof blank);
-    for (off_t at = 0; at < size; at += FILL_BYTES) {
+    for (off_t at = from; at < size; at += FILL_BYTES) {
         size_t count = size - at < FILL_BYTES ? (size_t)(size - at) : FILL_BYTES;
         enum status status = write_all(file, at, blank, count);
         if (status != STATUS_OK) {
@@ -335,10 +335,31 @@ enum status flash_file_create(struct flash_file *flash, const char *path,
         status = holds_nothing(flash->file, bytes);
     }
     if (status == STATUS_OK) {
-        status = fill(flash->file, total_bytes(&flash->base));
+        status = fill(flash->file, 0, total_bytes(&flash->base));
     }
     if (status == STATUS_OK) {
         status = sync_directory(path);
     }
     return finish(flash, status);
+}
+
+enum status flash_file_grow(const char *path, uint64_t from, uint64_t to) {
+    struct flash_file flash = {.file = -1, .event = -1};
+    off_t bytes = 0;
+    enum status status = open_locked(&flash, path, 0, &bytes);
+    if (status == STATUS_OK && (uint64_t)bytes != from) {
+        status = STATUS_FOREIGN;
+    }
+    if (status == STATUS_OK) {
+        status = fill(flash.file, bytes, (off_t)to);
+        int error = errno;
+        if (status != STATUS_OK && error == ENOSPC && ftruncate(flash.file, bytes) == 0) {
+            status = STATUS_FULL;
+        }
+        errno = error;
+    }
+    int error = errno;
+    flash_file_close(&flash);
+    errno = error;
+    return status;
 }

@@ -44,6 +44,11 @@ must_check enum status flash_file_create(struct flash_file *flash, const char *p
 must_check enum status flash_file_open(struct flash_file *flash, const char *path,
                                        struct flash_file_size size);
 
+/* Writes 0xff behind a file of `from` bytes up to a larger size, and makes that durable. Cut short,
+ * it is larger than before and otherwise the same: to be done again. FULL: the disk has no room,
+ * and the file is as it was. FOREIGN: it has another size by now. NOT_FOUND, BUSY, DENIED, IO. */
+must_check enum status flash_file_grow(const char *path, uint64_t from, uint64_t to);
+
 /* Waits for the running sync; its result is lost. Also fine on one that failed to open. */
 void flash_file_close(struct flash_file *flash);
 

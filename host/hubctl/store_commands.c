@@ -41,11 +41,22 @@ static int find_board(const struct command_line *line, const struct board **boar
                         options.board);
 }
 
-static int open_store(const struct command_line *line) {
+static int open_any(const struct command_line *line) {
     const struct board *board = NULL;
     int code = find_board(line, &board);
     if (code == COMMAND_DONE && store_file_open(&file, line->operands[0], board) != STATUS_OK) {
         return command_fail(line, COMMAND_FAILED, "%s", file.reason);
+    }
+    return code;
+}
+
+static int open_store(const struct command_line *line) {
+    int code = open_any(line);
+    if (code == COMMAND_DONE && file.excess_bytes > 0) {
+        store_file_close(&file);
+        return command_fail(line, COMMAND_FAILED,
+                            "%s: ends in a part of a block: was \"store grow\" cut short? Again",
+                            line->operands[0]);
     }
     return code;
 }
@@ -306,6 +317,75 @@ static int run_format(struct command_line *line) {
     return code;
 }
 
+/* ---- grow ---- */
+
+/* Of the boards that such a store fits, the most blocks that one may have. */
+static uint32_t most_blocks(void) {
+    uint32_t most = 0;
+    for (size_t i = 0; board_list[i] != NULL; i++) {
+        const struct board *board = board_list[i];
+        bool fits = board->block_bytes == file.flash.block_bytes &&
+                    board->program_bytes == file.flash.program_bytes &&
+                    (options.board == NULL || strcmp(options.board, board->name) == 0);
+        most = fits && board->block_count > most ? board->block_count : most;
+    }
+    return most;
+}
+
+/* Of the store that is open: what it is to have. */
+static int read_grow(const struct command_line *line, uint64_t *bytes) {
+    const uint64_t of_block = file.flash.block_bytes;
+    uint64_t least = of_block * (file.flash.block_count + (file.excess_bytes > 0));
+    uint64_t most = of_block * most_blocks();
+    if (file.flash.program_bytes != FLASH_FILE_PROGRAM_BYTES) {
+        return command_fail(line, COMMAND_FAILED, "%s: is a copy of a chip, which has its size",
+                            line->operands[0]);
+    }
+    if (options.size == NULL || config_size(options.size, least, most, bytes) != STATUS_OK ||
+        *bytes % of_block != 0) {
+        return command_fail(line, COMMAND_USAGE,
+                            "--size: expected a multiple of %u bytes from %" PRIu64 " to %" PRIu64
+                            ": it never shrinks, and the board has no more blocks",
+                            (unsigned)of_block, least, most);
+    }
+    return COMMAND_DONE;
+}
+
+static void tell_growth(const struct command_line *line, uint64_t from, uint64_t to) {
+    if (line->is_json) {
+        printf("{\"from_bytes\":%" PRIu64 ",\"bytes\":%" PRIu64 "}\n", from, to);
+    } else {
+        printf("from %" PRIu64 " to %" PRIu64 " bytes; now say so in hubd's configuration: "
+               "[store] size = %" PRIu64 "\n",
+               from, to, to);
+    }
+}
+
+static int run_grow(struct command_line *line) {
+    const char *path = line->operands[0];
+    uint64_t to = 0;
+    int code = open_any(line);
+    if (code != COMMAND_DONE) {
+        return code;
+    }
+    code = read_grow(line, &to);
+    uint64_t from = (uint64_t)file.flash.block_bytes * file.flash.block_count + file.excess_bytes;
+    store_file_close(&file);
+    if (code != COMMAND_DONE) {
+        return code;
+    }
+    enum status status = flash_file_grow(path, from, to);
+    if (status == STATUS_BUSY || status == STATUS_FOREIGN) {
+        return command_fail(line, COMMAND_FAILED, "%s: another process has it open", path);
+    }
+    if (status != STATUS_OK) {
+        return command_fail(line, COMMAND_FAILED, "%s: %s%s", path, strerror(errno),
+                            status == STATUS_FULL ? "; it is as it was" : "");
+    }
+    tell_growth(line, from, to);
+    return COMMAND_DONE;
+}
+
 /* ---- the commands ---- */
 
 static const struct cli_option board_options[] = {
@@ -317,6 +397,12 @@ static const struct cli_option format_options[] = {
     {"board", "NAME", "linux or large", .text = &options.board},
     {"epoch", "N", "Store epoch (1)", .text = &options.epoch},
     {"size", "BYTES", "Such as 64MiB (the board's)", .text = &options.size},
+};
+
+static const struct cli_option grow_options[] = {
+    {"board", "NAME", "Judge it by this board's capacities (else by its own headers)",
+     .text = &options.board},
+    {"size", "BYTES", "What it is to have, such as 128MiB", .text = &options.size},
 };
 
 static const struct command commands[] = {
@@ -363,5 +449,16 @@ static const struct command commands[] = {
      .operands_max = 1,
      .is_offline = true,
      .run = run_format},
+    {.name = "store grow",
+     .usage = "FILE --size BYTES [--board NAME]",
+     .about = "Make a store file larger",
+     .more = "Its hub must not run. What it holds stays as it is; then hubd's configuration must\n"
+             "name the new size. Cut short, it is to be run again.\n",
+     .options = grow_options,
+     .option_count = array_count(grow_options),
+     .operands_min = 1,
+     .operands_max = 1,
+     .is_offline = true,
+     .run = run_grow},
 };
 const struct command_group store_group = {commands, array_count(commands)};

@@ -1,5 +1,5 @@
-/* store_commands.h - the offline commands on a store file: check, stats, dump, format. All but
- * format only read. */
+/* store_commands.h - the offline commands on a store file: check, stats, dump, format, grow. The
+ * first three only read. */
 #ifndef HOST_HUBCTL_STORE_COMMANDS_H
 #define HOST_HUBCTL_STORE_COMMANDS_H
 

@@ -104,13 +104,14 @@ static enum status open_file(struct store_file *file, const char *path, off_t *s
     return STATUS_OK;
 }
 
-/* A header is believed when it stands where it says that it stands. */
+/* A header is believed when it stands where it says that it stands. The store may have grown
+ * since. */
 static bool is_in_place(const struct store_header *header, off_t at, off_t size) {
     return header->block_bytes > 0 && header->program_bytes > 0 && header->block_count > 0 &&
-           header->block_count <= BLOCKS_MAX && header->block < header->block_count &&
+           size / header->block_bytes <= BLOCKS_MAX && header->block < header->block_count &&
            header->block_bytes % header->program_bytes == 0 &&
            (off_t)header->block * header->block_bytes == at &&
-           (off_t)header->block_count * header->block_bytes == size;
+           (off_t)header->block_count * header->block_bytes <= size;
 }
 
 static enum status find_geometry(struct store_file *file, const char *path, off_t size) {
@@ -128,9 +129,10 @@ static enum status find_geometry(struct store_file *file, const char *path, off_
             file->flash = (struct hal_flash){
                 .ops = &operations,
                 .block_bytes = header.block_bytes,
-                .block_count = header.block_count,
+                .block_count = (uint32_t)(size / header.block_bytes),
                 .program_bytes = header.program_bytes,
             };
+            file->excess_bytes = (uint32_t)(size % header.block_bytes);
             return STATUS_OK;
         }
     }

@@ -16,6 +16,7 @@ struct store_file {
     int file;               /* -1: closed */
     struct store store;     /* mounted, and behind what the hub has given up */
     struct record_gap gap;  /* that; first 0: nothing */
+    uint32_t excess_bytes;  /* of the file, that are not a whole block: growing it was cut short */
     char reason[400];       /* why it could not be opened: what and where */
 };
 

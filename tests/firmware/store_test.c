@@ -203,6 +203,27 @@ static void refuses_what_is_not_its_own_untouched(void **state) {
     assert_int_equal(rig->flash.operations, 0);
 }
 
+/* One with fewer blocks than the flash has grown; from its next header on it has them all. */
+static void goes_on_in_a_flash_that_has_grown(void **state) {
+    (void)state;
+    store_case_start(STORE_CASE_PAGES);
+    rig->flash.base.block_count -= 2;
+    const uint8_t id[STORE_ID_BYTES] = "one that grows";
+    assert_int_equal(store_format(&rig->store, id, 1), STATUS_OK);
+    assert_int_equal(store_mount(&rig->store), STATUS_OK);
+    store_case_put(store_case_phone, "ready");
+    store_case_make_durable();
+    uint32_t free_count = rig->store.free_count;
+    rig->flash.base.block_count += 2;
+    assert_int_equal(store_mount(&rig->store), STATUS_OK);
+    assert_int_equal(rig->store.free_count, free_count + 2);
+    store_case_reads(store_case_phone, "ready");
+    store_case_put(store_case_phone, "leased");
+    store_case_make_durable();
+    rig->flash.base.block_count -= 2;
+    assert_int_equal(store_mount(&rig->store), STATUS_FOREIGN);
+}
+
 static void refuses_a_newer_format_and_a_second_store(void **state) {
     (void)state;
     store_case_start(STORE_CASE_PAGES);
@@ -262,6 +283,7 @@ int firmware_store_tests(void) {
         cmocka_unit_test(releases_an_object),
         cmocka_unit_test(gives_groups_in_order_across_blocks_and_mounts),
         cmocka_unit_test(gives_no_group_that_is_not_durable),
+        cmocka_unit_test(goes_on_in_a_flash_that_has_grown),
         cmocka_unit_test(refuses_what_is_not_its_own_untouched),
         cmocka_unit_test(refuses_a_newer_format_and_a_second_store),
         cmocka_unit_test(finds_no_store_on_blank_or_strange_flash),

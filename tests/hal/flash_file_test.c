@@ -189,6 +189,30 @@ static void finishes_a_creation_that_was_cut_short(void **state) {
     assert_int_equal(flash_file_create(&flash, path, size), STATUS_OK);
 }
 
+static void grows_and_keeps_what_is_there(void **state) {
+    (void)state;
+    const uint64_t bytes = (uint64_t)BLOCK_BYTES * BLOCK_COUNT;
+    const struct flash_file_size larger = {BLOCK_BYTES, BLOCK_COUNT + 3};
+    uint8_t page[FLASH_FILE_PROGRAM_BYTES] = "kept";
+    uint8_t found[FLASH_FILE_PROGRAM_BYTES];
+    assert_int_equal(flash_file_grow(path, bytes, bytes + 1), STATUS_NOT_FOUND);
+    assert_int_equal(flash_file_create(&flash, path, size), STATUS_OK);
+    assert_int_equal(hal_flash_program(&flash.base, 0, page, sizeof page), STATUS_OK);
+    assert_int_equal(flash_file_grow(path, bytes, bytes + 3 * BLOCK_BYTES), STATUS_BUSY);
+    flash_file_close(&flash);
+    assert_int_equal(flash_file_grow(path, bytes - 1, bytes + 3 * BLOCK_BYTES), STATUS_FOREIGN);
+    assert_int_equal(file_bytes(), bytes);
+    assert_int_equal(flash_file_grow(path, bytes, bytes + 3 * BLOCK_BYTES), STATUS_OK);
+    assert_int_equal(flash_file_open(&flash, path, larger), STATUS_OK);
+    assert_int_equal(hal_flash_read(&flash.base, 0, found, sizeof found), STATUS_OK);
+    assert_memory_equal(found, page, sizeof page);
+    memset(page, 0xff, sizeof page);
+    assert_int_equal(
+        hal_flash_read(&flash.base, (uint32_t)bytes + 3 * BLOCK_BYTES - 4096, found, sizeof found),
+        STATUS_OK);
+    assert_memory_equal(found, page, sizeof page);
+}
+
 static void says_why_a_path_cannot_be_opened(void **state) {
     (void)state;
     assert_int_equal(flash_file_open(&flash, path, size), STATUS_NOT_FOUND);
@@ -242,6 +266,7 @@ int hal_flash_file_tests(void) {
         FILE_TEST(closes_itself_in_a_program_that_is_started),
         FILE_TEST(refuses_a_file_of_another_size_untouched),
         FILE_TEST(finishes_a_creation_that_was_cut_short),
+        FILE_TEST(grows_and_keeps_what_is_there),
         FILE_TEST(says_why_a_path_cannot_be_opened),
         FILE_TEST(reports_a_file_that_became_shorter),
         FILE_TEST(reports_a_write_that_does_not_fit),

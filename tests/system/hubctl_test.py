@@ -399,6 +399,35 @@ class Store(HubctlCase):
         self.assertIn("left as it is", err)
         self.assertEqual(self.offline("store", "check", path)[0], 0)
 
+    def test_grow_makes_a_store_larger_and_keeps_what_it_holds(self):
+        path = self.filled_store()
+        old, new = 16 << 20, 24 << 20
+        for size in ("8MiB", "16777217", "65MiB", "16MiB"):
+            code, _, err = self.offline("store", "grow", path, "--size", size, "--board", "linux")
+            self.assertEqual(code, 0 if size == "16MiB" else 2, err)
+            self.assertEqual(os.path.getsize(path), old)
+        code, _, err = self.offline("store", "grow", path)
+        self.assertEqual(code, 2)
+        self.assertIn("--size", err)
+        with open(path, "ab") as file:
+            file.write(b"\xff" * 5000)  # as one that was cut short
+        code, _, err = self.offline("store", "check", path)
+        self.assertEqual(code, 1)
+        self.assertIn("store grow", err)
+        code, out, err = self.offline("store", "grow", path, "--size", "24MiB")
+        self.assertEqual(code, 0, err)
+        self.assertIn("size = %d" % new, out)
+        self.assertEqual(os.path.getsize(path), new)
+        self.assertEqual(self.offline("store", "check", path)[0], 0)
+        self.start_hub(size="24MiB")
+        code, _, err = self.offline("store", "grow", path, "--size", "32MiB")
+        self.assertEqual(code, 1)
+        self.assertIn("another process has it open", err)
+        self.assertIn("maintenance", self.ok("ps"))
+        self.submit("nap")
+        self.assertEqual(self.hub.stop(), 0)
+        self.assertEqual(self.offline("store", "check", path)[0], 0)
+
     def test_what_is_no_store_is_refused(self):
         for name, content in (("empty", b""), ("noise", os.urandom(1 << 20)), ("zero", bytes(1 << 20))):
             code, _, err = self.offline("store", "check", self.write(name, content))
