@@ -1,4 +1,4 @@
-#include "firmware/store_frame.h"
+#include "firmware/store_copy.h"
 
 #include "protocol/sha256.h"
 
@@ -220,13 +220,30 @@ uint32_t store_cut_group(const struct store *store, uint32_t at, uint32_t limit)
     return bytes > limit ? before : next;
 }
 
-/* Blocks that the open group needs beside `rest` bytes of one. */
-static uint32_t count_blocks(const struct store *store, uint32_t rest) {
+/* Of the frame that holds a part of the open group. */
+static uint32_t frame_bytes(const struct store *store, uint32_t at, uint32_t next) {
+    const struct store_frame frame = {.is_last = next == store->open_bytes};
+    uint32_t bytes = store_frame_head_bytes(&frame);
+    while (at < next) {
+        struct store_open_head open = store_get_open(store, at);
+        bytes += bytes_on_flash(&open);
+        at += STORE_OPEN_BYTES + open.bytes;
+    }
+    return bytes;
+}
+
+/* Blocks that the open group needs beside `rest` bytes of one, and those that a merge would fill
+ * with its frames. */
+static uint32_t count_blocks(const struct store *store, uint32_t rest,
+                             struct store_measure *again) {
     uint32_t count = 0;
     uint32_t at = 0;
     while (at < store->open_bytes) {
         uint32_t limit = least(rest, frame_limit(store));
         uint32_t next = store_cut_group(store, at, limit);
+        if (next > at) {
+            store_merge_add_frame(store, again, frame_bytes(store, at, next));
+        }
         count += next == at;
         rest = next == at ? store_payload(store)
                           : rest - least(rest, store_padded(store, limit)); /* at the most */
@@ -343,8 +360,9 @@ enum status store_commit(struct store *store) {
     if (store->is_syncing || store->open_records == 0) {
         return STATUS_AGAIN;
     }
-    uint32_t blocks = count_blocks(store, store_rest(store));
-    uint32_t again = count_blocks(store, 0); /* should a merge have to write it once more */
+    struct store_measure measure = {.blocks = 1}; /* should a merge have to write it once more */
+    uint32_t blocks = count_blocks(store, store_rest(store), &measure);
+    uint32_t again = store_merge_end(store, &measure);
     store->group_blocks = blocks;
     store->merge_blocks = again > 1 ? again + 1 : 0; /* of several, one may fail */
     while ((store->cleaner.is_merge || store->is_mounted || blocks > 1 || again > 1 ||

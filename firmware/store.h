@@ -182,7 +182,7 @@ struct store {
     bool is_dirty;   /* something was programmed since the last sync ended */
     bool is_full;    /* the last commit found no room */
     bool is_mounted; /* nothing was programmed since the mount */
-    bool has_held;   /* blocks that are held */
+    bool has_held;   /* what is held must not be erased */
     bool
         has_failed; /* a sync failed, or no block takes data: no more writes, nothing is believed */
     struct store_scrub scrub;

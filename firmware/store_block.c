@@ -179,7 +179,7 @@ bool store_is_low(const struct store *store) {
 /* A block that a mount would still look for must not be erased: each new header and each frame of
  * copies lets go of what was freed before it, once it is durable. */
 static bool is_erasable(const struct store *store, const struct store_block *block) {
-    return block->state == STORE_BLOCK_FREE && !block->is_held &&
+    return block->state == STORE_BLOCK_FREE && !(block->is_held && store->has_held) &&
            (block->is_replaced || block->sequence < store->oldest_known);
 }
 
@@ -191,15 +191,17 @@ uint32_t store_count_erasable(const struct store *store) {
     return count;
 }
 
-static bool is_doubtful(const struct store *store, const struct store_block *block) {
-    return block->is_doubtful && store->oldest_known <= store->mount_sequence;
+/* The least first. */
+static uint32_t risk_of(const struct store *store, const struct store_block *block) {
+    bool is_doubtful = block->is_doubtful && store->oldest_known <= store->mount_sequence;
+    return 2u * block->is_held + is_doubtful;
 }
 
 static bool is_better(const struct store *store, const struct store_block *block,
                       const struct store_block *than) {
-    bool is_other = is_doubtful(store, than);
-    return is_doubtful(store, block) != is_other ? is_other
-                                                 : block->erase_count < than->erase_count;
+    uint32_t risk = risk_of(store, block);
+    uint32_t other = risk_of(store, than);
+    return risk != other ? risk < other : block->erase_count < than->erase_count;
 }
 
 static uint32_t least_worn_free(const struct store *store) {
@@ -363,14 +365,11 @@ void store_free_left_blocks(struct store *store) {
     }
 }
 
-void store_release_held(struct store *store) {
-    for (uint32_t b = 0; b < store->flash->block_count && store->has_held; b++) {
+void store_let_go(struct store *store) {
+    bool has_tail = store->tail_block < store->flash->block_count; /* else none are held */
+    for (uint32_t b = 0; b < store->flash->block_count && has_tail; b++) {
         store->memory.blocks[b].is_held = false;
     }
     store->has_held = false;
-}
-
-void store_let_go(struct store *store) {
-    store_release_held(store);
     store->tail_block = store->flash->block_count;
 }

@@ -54,6 +54,20 @@ void store_copy_place(struct store *store, uint32_t block, uint32_t offset, uint
 
 /* ---- the merge ---- */
 
+/* How new blocks would be filled, batch after batch, by what is rewritten. */
+struct store_measure {
+    uint32_t blocks; /* 1, and those that are full before this one */
+    uint32_t used;   /* of the block, by batches that are full */
+    uint32_t size;   /* of the batch */
+    bool has_copies; /* a frame of them is begun */
+};
+
+/* Adds a group's frame that is moved. */
+void store_merge_add_frame(const struct store *store, struct store_measure *measure,
+                           uint32_t bytes);
+/* Blocks that it fills with its last frame. */
+uint32_t store_merge_end(const struct store *store, struct store_measure *measure);
+
 /* The block in use before that one; block_count: none. */
 uint32_t store_merge_before(const struct store *store, uint32_t b);
 /* Whether all that is kept of a block are copies that fit one new block. */

@@ -227,8 +227,6 @@ must_check enum status store_open_block(struct store *store);
 must_check enum status store_program_frames(struct store *store, uint32_t bytes);
 must_check enum status store_start_sync(struct store *store);
 void store_free_left_blocks(struct store *store);
-/* Blocks that are held may be erased. */
-void store_release_held(struct store *store);
 /* Something is durable behind what the mount found: that may now read as it likes. */
 void store_let_go(struct store *store);
 /* How many records, from `at` of the open group, one frame of at most `limit` bytes takes: where

@@ -1,21 +1,13 @@
 /* The log's end written again after a mount: what is rewritten, and whether it fits. */
 #include "firmware/store_copy.h"
 
-/* How new blocks would be filled, batch after batch, by what is rewritten. */
-struct measure {
-    uint32_t blocks; /* that are full, before this one */
-    uint32_t used;   /* of the block, by batches that are full */
-    uint32_t size;   /* of the batch */
-    bool has_copies; /* a frame of them is begun */
-};
-
-static uint32_t batch_limit(const struct store *store, const struct measure *measure) {
+static uint32_t batch_limit(const struct store *store, const struct store_measure *measure) {
     uint32_t rest = store_payload(store) - measure->used;
     return rest < store->memory.frame_bytes ? rest : store->memory.frame_bytes;
 }
 
-static void measure_piece(const struct store *store, struct measure *measure, uint32_t bytes,
-                          bool is_copy) {
+static void add_piece(const struct store *store, struct store_measure *measure, uint32_t bytes,
+                      bool is_copy) {
     uint32_t head = is_copy && !measure->has_copies ? STORE_SHORT_BYTES : 0;
     if (measure->size + head + bytes > batch_limit(store, measure)) {
         measure->used += store_padded(store, measure->size);
@@ -30,7 +22,18 @@ static void measure_piece(const struct store *store, struct measure *measure, ui
     measure->has_copies = is_copy;
 }
 
-static enum status measure_copies(const struct store *store, struct measure *measure,
+void store_merge_add_frame(const struct store *store, struct store_measure *measure,
+                           uint32_t bytes) {
+    add_piece(store, measure, bytes + STORE_MOVE_BYTES, false);
+}
+
+uint32_t store_merge_end(const struct store *store, struct store_measure *measure) {
+    measure->has_copies = false;
+    add_piece(store, measure, 0, true); /* the frame that ends it */
+    return measure->blocks;
+}
+
+static enum status measure_copies(const struct store *store, struct store_measure *measure,
                                   const struct store_frame *frame) {
     uint64_t seq = store_frame_seq(store, store->cleaner.victim, frame);
     uint32_t at = frame->records;
@@ -43,7 +46,7 @@ static enum status measure_copies(const struct store *store, struct measure *mea
         head.seq = frame->type == STORE_FRAME_COPY ? head.seq : seq;
         uint32_t where = store_copy_place_of(store, store->cleaner.offset + at + head.lead_bytes);
         if (store_copy_is_live(store, &head, where)) {
-            measure_piece(store, measure, store_record_cost(&head), true);
+            add_piece(store, measure, store_record_cost(&head), true);
         }
         at += head.lead_bytes + head.head_bytes + head.body_bytes;
         seq += 1;
@@ -55,7 +58,7 @@ static enum status measure_copies(const struct store *store, struct measure *mea
  * none, the cells are between two states: it has failed. */
 static uint32_t measure_kept(struct store *store, bool *has_moved) {
     struct store_cleaner *cleaner = &store->cleaner;
-    struct measure measure = {.blocks = 1};
+    struct store_measure measure = {.blocks = 1};
     *has_moved = false;
     store_copy_pass_victim(store);
     while (cleaner->offset < store_copy_end(store)) {
@@ -66,7 +69,7 @@ static uint32_t measure_kept(struct store *store, bool *has_moved) {
             return 0;
         }
         if (store_copy_is_kept_whole(store, &frame)) {
-            measure_piece(store, &measure, frame.bytes + STORE_MOVE_BYTES, false);
+            store_merge_add_frame(store, &measure, frame.bytes);
             *has_moved = true;
         } else if (measure_copies(store, &measure, &frame) != STATUS_OK) {
             store->has_failed = store_copy_is_tail(store);
@@ -75,11 +78,7 @@ static uint32_t measure_kept(struct store *store, bool *has_moved) {
         cleaner->offset = store_next_offset(store, cleaner->victim, cleaner->offset, &frame);
         store_copy_pass_victim(store);
     }
-    if (cleaner->is_merge) {
-        measure.has_copies = false;
-        measure_piece(store, &measure, 0, true); /* the frame that ends it */
-    }
-    return measure.blocks;
+    return cleaner->is_merge ? store_merge_end(store, &measure) : measure.blocks;
 }
 
 bool store_merge_fits_block(struct store *store, uint32_t b) {
@@ -116,13 +115,23 @@ static void begin_at(struct store *store, uint32_t b, uint32_t offset) {
     }
 }
 
-/* True when what is to be rewritten needs no more than some blocks; of several, one may fail. */
-static bool try_merge(struct store *store, uint32_t b, uint32_t offset, uint32_t blocks) {
+/* Blocks that are held back are erased where the others are too few, and last: better that risk,
+ * which takes another power loss before the merge ends, than to leave the log's end as it is. */
+static bool has_blocks(struct store *store, uint32_t needed) {
+    needed += needed > 1; /* of several, one may fail */
+    if (store_count_erasable(store) < needed) {
+        store->has_held = false;
+    }
+    return store_count_erasable(store) >= needed;
+}
+
+/* True when what is to be rewritten needs no more than some blocks, which are there. */
+static bool try_merge(struct store *store, uint32_t b, uint32_t offset, uint32_t most) {
     bool has_moved = false;
     begin_at(store, b, offset);
     uint32_t needed = measure_kept(store, &has_moved);
     begin_at(store, b, offset);
-    bool is_good = needed > 0 && needed + (needed > 1) <= blocks;
+    bool is_good = needed > 0 && needed <= most && has_blocks(store, needed);
     if (!is_good) {
         store_copy_start(store, store->flash->block_count, false);
     }
@@ -135,18 +144,10 @@ static bool try_merge(struct store *store, uint32_t b, uint32_t offset, uint32_t
  * all that the newest block holds, so that starts in a row, each cut short, use up no blocks.
  * False: there is nothing to rewrite, no room, or damage in the way. */
 bool store_merge_begin(struct store *store, bool is_low) {
-    uint32_t erasable = store_count_erasable(store);
-    if (erasable == 0 && store->has_held) { /* better this risk than a store that takes nothing */
-        store_release_held(store);
-        erasable = store_count_erasable(store);
-    }
     bool has_tail = store->tail_block < store->flash->block_count;
     bool is_in_newest = !has_tail || store->tail_block == store->newest;
-    if (erasable == 0) {
-        return false;
-    }
     return (is_low && is_in_newest &&
             try_merge(store, store->newest, store_first_offset(store), 1)) ||
            (has_tail && !store->has_failed &&
-            try_merge(store, store->tail_block, store->tail_offset, erasable));
+            try_merge(store, store->tail_block, store->tail_offset, UINT32_MAX));
 }

@@ -132,9 +132,11 @@ static enum status pass_unseen(struct store *store, uint32_t b) {
 
 static enum status settle_blocks(struct store *store) {
     bool is_new = store->tail_block == store->flash->block_count;
+    uint32_t unseen = 1;
     enum status status = STATUS_OK;
     for (uint32_t b = 0; b < store->flash->block_count && status == STATUS_OK; b++) {
         struct store_block *block = &store->memory.blocks[b];
+        unseen += block->is_doubtful;
         is_new = is_new && !block->is_doubtful && (block->sequence == 0 || b == store->newest);
         block->sequence = block->state == STORE_BLOCK_USED ? block->sequence : 0;
         store->stats.bad_blocks += block->is_worn;
@@ -144,7 +146,7 @@ static enum status settle_blocks(struct store *store) {
         }
         status = block->is_doubtful ? pass_unseen(store, b) : STATUS_OK;
     }
-    store->block_sequence += is_new ? 0 : UNSEEN_BLOCKS;
+    store->block_sequence += is_new ? 0 : unseen * UNSEEN_BLOCKS;
     return status;
 }
 
