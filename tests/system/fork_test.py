@@ -1,7 +1,9 @@
 """A hub's store, upstream's database, and a whole host, set back to an older copy or copied twice:
 where everything is in the end (SPEC.md section 8)."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -64,6 +66,37 @@ class Forked(fleet_rig.FleetCase):
                        "every command was answered")
         self.assertEqual([("hub-1", 2, 0)], self.rows(
             "SELECT hub, assignment, withdrawing FROM fleet_items WHERE assignment > 1"))
+
+    def submit_to(self, hub, capability, **inputs):
+        """The id of a process that a hub itself accepts, once upstream has heard of it."""
+        client = hub_rig.Client(hub.port)
+        self.addCleanup(client.close)
+        answer = client.post("/capability-requests/enqueue", hub_rig.order(capability, inputs=inputs))
+        identity = answer.body["process_id"]
+        rig.wait_until(lambda: self.client.get("/processes/" + identity).status == 200, 20, "upstream knows it")
+        return identity
+
+    def test_what_a_hub_itself_had_accepted_and_has_lost_is_shown_as_the_page_says(self):
+        with open(os.path.join(rig.ROOT, "docs", "backup.md"), encoding="utf-8") as file:
+            page = json.loads(re.search(r"```json lost\n(.*?)```", file.read(), re.S).group(1))
+        hub = self.start_fleet(1)[0]
+        kept = self.submit_to(hub, "quick")
+        self.assertEqual("completed", self.wait_end(kept)["status"])
+        self.stop(hub)
+        shutil.copy(hub.store, self.path("older"))
+        hub.start()
+        lost = self.submit_to(hub, "short", seconds=50)
+        self.assertEqual(page["process_id"], lost)
+        self.wait_status(lost, "executing")
+        hub.kill()
+        hub.process.wait()
+        shutil.copy(self.path("older"), hub.store)
+        hub.start()
+        rig.wait_until(lambda: self.process(lost)["lost"], 60, "upstream knows that it is lost", 0.2)
+        self.wait_settled("hub-1")
+        process = self.process(lost)
+        self.assertEqual(page, {name: process[name] for name in page})
+        self.assertEqual((False, None), tuple(self.process(kept)[name] for name in ("lost", "status_detail")))
 
     def test_an_older_database_grants_again_when_all_hubs_have_told_what_they_have(self):
         self.start_fleet(1, 1)
