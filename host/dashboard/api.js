@@ -68,6 +68,16 @@ export async function get(path, signal) {
   return (await call(path, { headers: headers(), signal })).json();
 }
 
+// Who the tab's token is. For one that it has already that is asked while the page's other files come.
+let early = session.token ? get('/whoami') : null;
+early?.catch(() => {});
+
+export function whoami() {
+  const asked = early || get('/whoami');
+  early = null;
+  return asked;
+}
+
 // All of a list that comes in pages, up to `max` pages.
 export async function getAll(path, name, max = 40) {
   const rows = [];

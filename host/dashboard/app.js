@@ -1,14 +1,8 @@
 // app.js - the frame: asks for a token, knows which view is shown, and whether what is shown is live.
 
-import { fleetView } from './fleet.js';
-import { get, session } from './api.js';
+import { session, whoami } from './api.js';
 import { h, text } from './dom.js';
-import { phoneView } from './phone.js';
-import { plotsView } from './plots.js';
-import { processView } from './process.js';
-import { processesView } from './table.js';
-import { rackView } from './rack.js';
-import { end, listen, start, store } from './store.js';
+import { end, listen, readSlots, start, store } from './store.js';
 import { clock, span } from './words.js';
 
 const main = document.getElementById('main');
@@ -35,15 +29,25 @@ setTheme(localStorage.getItem('hubd-theme') in THEMES ? localStorage.getItem('hu
 // ---- views ----
 
 let leaveView = () => {};
+let turn = 0; // views that were asked for: one whose file comes late may not be the newest
 
+// Each view's file comes when it is first shown, or once the first one stands.
+const FILES = {
+  rack: () => import('./rack.js'),
+  phone: () => import('./phone.js'),
+  table: () => import('./table.js'),
+  process: () => import('./process.js'),
+  plots: () => import('./plots.js'),
+  fleet: () => import('./fleet.js'),
+};
 const VIEWS = {
-  rack: (root) => rackView(root, {}),
-  hub: (root, id) => rackView(root, { hubId: id }),
-  phone: (root, id) => phoneView(root, { id }),
-  processes: (root, id, query) => processesView(root, { query, go }),
-  process: (root, id) => processView(root, { id }),
-  plots: (root) => plotsView(root),
-  fleet: (root) => fleetView(root),
+  rack: ['rack', (file, root) => file.rackView(root, {})],
+  hub: ['rack', (file, root, id) => file.rackView(root, { hubId: id })],
+  phone: ['phone', (file, root, id) => file.phoneView(root, { id })],
+  processes: ['table', (file, root, id, query) => file.processesView(root, { query, go })],
+  process: ['process', (file, root, id) => file.processView(root, { id })],
+  plots: ['plots', (file, root) => file.plotsView(root)],
+  fleet: ['fleet', (file, root) => file.fleetView(root)],
 };
 const PARENTS = { phone: 'rack', hub: 'fleet', process: 'processes' };
 
@@ -51,13 +55,24 @@ function go(hash) {
   location.hash = hash;
 }
 
-function show() {
+function clear() {
+  turn += 1;
+  leaveView();
+  leaveView = () => {};
+  main.replaceChildren();
+}
+
+function wanted() {
   const [path, search] = location.hash.replace(/^#\/?/, '').split('?');
   const [name, id] = path.split('/').map(decodeURIComponent);
+  return { name, id, search };
+}
+
+async function show() {
+  const { name, id, search } = wanted();
   const home = session.isFleet ? 'fleet' : 'rack';
   const view = VIEWS[name] && !(session.isFleet && name === 'rack') ? name : home;
-  leaveView();
-  main.replaceChildren();
+  clear();
   const parent = session.isFleet && view === 'phone' ? 'fleet' : PARENTS[view] || view;
   for (const one of nav.children) {
     one.toggleAttribute('aria-current', one.dataset.view === parent);
@@ -67,7 +82,22 @@ function show() {
   }
   const title = [id, view[0].toUpperCase() + view.slice(1), session.who.hub_id || 'upstream'].filter(Boolean).join(' · ');
   document.title = title;
-  leaveView = VIEWS[view](main, id, new URLSearchParams(search || ''));
+  const mine = turn;
+  const [file, draw] = VIEWS[view];
+  const loaded = await FILES[file]().catch(() => null);
+  if (mine !== turn) {
+    return;
+  }
+  if (loaded === null) {
+    main.append(h('p', { class: 'note bad', role: 'alert' }, 'A file of this page could not be loaded. Load the page again.'));
+  } else {
+    leaveView = draw(loaded, main, id, new URLSearchParams(search || ''));
+  }
+}
+
+// The others, so that they are there even when the server is not.
+function loadRest() {
+  Object.values(FILES).forEach((load) => load().catch(() => {}));
 }
 
 function onHash() {
@@ -100,8 +130,7 @@ function forget(message) {
   session.token = '';
   session.who = null;
   end();
-  leaveView();
-  leaveView = () => {};
+  clear();
   nav.hidden = true;
   link.hidden = true;
   stale.hidden = true;
@@ -142,13 +171,16 @@ function askToken(message) {
 // Gives what is wrong with the token, or null: then the views are shown.
 async function enter() {
   let who;
+  start(); // the first events come while the server says whose the token is
   try {
-    who = await get('/whoami');
+    who = await whoami();
   } catch (error) {
+    end();
     return error.status === 401 ? 'This server does not know that token.'
       : error.status === 0 ? 'The server cannot be reached.' : error.message;
   }
   if (!who.scopes.includes('read')) {
+    end();
     return `The token ${who.name} may not read: its scopes are ${who.scopes.join(', ')}.`;
   }
   session.who = who;
@@ -160,8 +192,11 @@ async function enter() {
   const leave = document.getElementById('leave');
   leave.hidden = false;
   leave.title = `${who.name}: ${who.scopes.join(', ')}`;
-  start();
-  show();
+  readSlots();
+  if (store.isLive) {
+    showLink();
+  }
+  show().then(() => (window.requestIdleCallback || setTimeout)(loadRest));
   return null;
 }
 
@@ -174,6 +209,7 @@ listen((kind) => {
 });
 
 if (session.token) {
+  FILES[(VIEWS[wanted().name] || VIEWS.rack)[0]]().catch(() => {}); // comes meanwhile
   const problem = await enter();
   if (problem) {
     forget(problem);

@@ -36,7 +36,7 @@ function setLive(isLive, trouble) {
 }
 
 export async function readSlots() {
-  if (session.isFleet) {
+  if (session.who === null || session.isFleet) {
     return;
   }
   try {
