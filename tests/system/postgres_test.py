@@ -91,6 +91,27 @@ class Server(OnPostgres, upstream_test.UpstreamCase):
         self.expect_log(store)
         self.assertNotIn(_server.PASSWORD, self.upstream.output())
 
+    def backend(self):
+        """upstreamd's connection, and whether a transaction is open in it."""
+        return _server.query("SELECT pid, state FROM pg_stat_activity "
+                             "WHERE application_name = 'upstreamd'")
+
+    def test_what_the_database_refuses_in_the_middle_of_many_records_changes_nothing(self):
+        store, link = self.farm(60), self.link()
+        cursor = self.push(link, store, 0)
+        before = self.backend()
+        _server.query("ALTER TABLE records ADD CONSTRAINT not_this CHECK (seq <> %d)" % (
+            store.head_seq - 3))
+        status, body = link.post(hub_client.message(store, cursor, store.behind(cursor)))
+        self.assertEqual((503, hub_client.REFUSED), (status, hub_client.Reply(status, body).result))
+        self.assertIn("not_this", self.upstream.output())
+        self.assertEqual(cursor, len(self.rows()))
+        _server.query("ALTER TABLE records DROP CONSTRAINT not_this")
+        reply = link.push(store, cursor, store.behind(cursor))
+        self.assertEqual((200, OK, store.head_seq), (reply.status, reply.result, reply.cursor))
+        self.expect_log(store)
+        self.assertEqual(before, self.backend())  # the same connection, and it is idle again
+
     def second(self):
         """Another upstreamd on the same database; gives its sync port."""
         first = self.sync_port, self.api_port, self.upstream

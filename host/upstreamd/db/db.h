@@ -244,6 +244,8 @@ must_check enum status db_process_set_request(struct db *db, const struct db_pro
 must_check enum status db_process_set_times(struct db *db, const struct db_process *process);
 /* It is an item of one of upstream's own processes at a hub: no reader sees it. */
 must_check enum status db_process_set_part(struct db *db, int64_t store, uint64_t number);
+must_check enum status db_process_is_part(struct db *db, int64_t store, uint64_t number,
+                                          bool *is_part);
 /* attempts grows; an empty phone leaves the phone. */
 must_check enum status db_process_set_item(struct db *db, const struct db_process *process);
 

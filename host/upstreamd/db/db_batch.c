@@ -61,17 +61,12 @@ enum status db_batch_make_room(struct db *db) {
     return status;
 }
 
-/* Whether the tables may hold something of the process. Every object of a process has been followed
- * by its row in `processes`; so one with a higher number than any row there is new. What this
- * transaction has written or holds is in the batch until that is cleared. A server reads ahead
- * instead. */
-enum status db_batch_find_newest(struct db *db, int64_t store, uint64_t process, bool *is_new) {
+/* The newest process of a store that the tables hold anything of: every object of a process has
+ * been followed by its row in `processes`. What this transaction has written or holds is in the
+ * batch until that is cleared. */
+enum status db_batch_find_newest(struct db *db, int64_t store, uint64_t *newest) {
     struct db_newest_row *row = &db->batch.newest[(uint64_t)store % DB_BATCH_STORES];
     enum status status = STATUS_OK;
-    *is_new = false;
-    if (process == 0 || db->sql.driver->is_server) {
-        return STATUS_OK;
-    }
     if (row->store != store || row->generation != db->batch.generation) {
         struct sql_statement *statement = db_statement(db, DB_PROCESS_NEWEST);
         sql_bind_number(statement, 1, (uint64_t)store);
@@ -81,7 +76,7 @@ enum status db_batch_find_newest(struct db *db, int64_t store, uint64_t process,
             sql_finish(statement);
         }
     }
-    *is_new = status == STATUS_OK && process > row->number;
+    *newest = row->number;
     return status;
 }
 
@@ -152,10 +147,9 @@ static enum status write_records(struct db *db) {
 
 static enum status load_object(struct db *db, struct db_object_row *row) {
     bool is_of_process = row->kind >= RECORD_REQUEST && row->kind <= RECORD_ATTEMPT;
-    bool is_new = false;
-    enum status status =
-        db_batch_find_newest(db, row->store, is_of_process ? row->path[0] : 0, &is_new);
-    if (status != STATUS_OK || is_new) {
+    uint64_t newest = UINT64_MAX;
+    enum status status = is_of_process ? db_batch_find_newest(db, row->store, &newest) : STATUS_OK;
+    if (status != STATUS_OK || row->path[0] > newest) {
         return status;
     }
     struct sql_statement *statement = db_statement(db, DB_OBJECT_LOAD);
@@ -168,6 +162,7 @@ static enum status load_object(struct db *db, struct db_object_row *row) {
     if (status == STATUS_OK) {
         row->seq = sql_number(statement, 0);
         row->revision = sql_number(statement, 1);
+        row->is_stored = true;
         sql_finish(statement);
     }
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
@@ -223,7 +218,7 @@ bool db_batch_object(struct db *db, int64_t store, enum record_kind kind, const 
     }
     const struct db_object_row *row =
         db_batch_place_object(&db->batch, store, (uint8_t)kind, path, &is_new);
-    if (row == NULL || !row->is_dirty || row->bytes.data == NULL) {
+    if (row == NULL || !row->is_dirty) {
         if (row != NULL && is_new) { /* nobody has read it: no row stays here */
             db->batch.object_slots[row->slot] = 0;
             db->batch.object_count -= 1;
@@ -234,15 +229,18 @@ bool db_batch_object(struct db *db, int64_t store, enum record_kind kind, const 
     return true;
 }
 
-static enum status write_objects(struct db *db) {
-    struct sql_statement *statement = db_statement(db, DB_OBJECT_PUT);
+/* Those that the table has, or those that are new: a server adds a row faster when it need not look
+ * for another one in its place. */
+static enum status write_objects(struct db *db, bool is_stored) {
+    enum db_statement which = is_stored ? DB_OBJECT_PUT : DB_OBJECT_ADD;
+    struct sql_statement *statement = db_statement(db, which);
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < db->batch.object_count && status == STATUS_OK; i++) {
         struct db_object_row *row = &db->batch.objects[i];
-        if (!row->is_dirty) {
+        if (!row->is_dirty || row->is_stored != is_stored) {
             continue;
         }
-        statement = db_statement(db, DB_OBJECT_PUT);
+        statement = db_statement(db, which);
         sql_bind_number(statement, 1, (uint64_t)row->store);
         sql_bind_number(statement, 2, row->kind);
         for (uint32_t part = 0; part < 3; part++) {
@@ -251,6 +249,7 @@ static enum status write_objects(struct db *db) {
         sql_bind_number(statement, 6, row->seq);
         sql_bind_number(statement, 7, row->revision);
         row->is_dirty = false;
+        row->is_stored = true;
         row->bytes = (struct bytes){0};
         status = sql_row(statement);
     }
@@ -266,7 +265,8 @@ enum status db_flush(struct db *db) {
         status = write_records(db);
     }
     if (status == STATUS_OK && batch->dirty_count > 0) {
-        status = write_objects(db);
+        status = write_objects(db, true);
+        status = status == STATUS_OK ? write_objects(db, false) : status;
         status = status == STATUS_OK ? db_batch_write_processes(db) : status;
     }
     if (status == STATUS_OK && batch->lease_count + batch->end_count > 0) {

@@ -40,6 +40,7 @@ struct db_object_row {
     uint32_t slot;
     uint8_t kind;
     bool is_dirty;
+    bool is_stored; /* the table has a row */
 };
 
 struct db_process_row {
@@ -55,6 +56,7 @@ struct db_process_row {
     bool is_in_review;
     bool is_part;
     bool is_dirty;
+    bool is_stored;
     char process_type[RECORD_ID_MAX + 1];
     char phone[RECORD_ID_MAX + 1];
     char request_id[RECORD_TEXT_MAX + 1];
@@ -107,8 +109,7 @@ struct db_process_row *db_batch_place_process(struct db_batch *batch, int64_t st
                                               uint64_t number, bool *is_new);
 /* Writes everything and holds nothing: room for the next row. */
 must_check enum status db_batch_make_room(struct db *db);
-must_check enum status db_batch_find_newest(struct db *db, int64_t store, uint64_t process,
-                                            bool *is_new);
+must_check enum status db_batch_find_newest(struct db *db, int64_t store, uint64_t *newest);
 /* The process that a record belongs to; 0: none. */
 uint64_t db_batch_process_of(const struct record_header *header);
 void db_batch_take_process(const struct sql_statement *statement, struct db_process_row *row);

@@ -1,4 +1,4 @@
-/* Reading ahead: what applying the records of a push will look at, in two statements. */
+/* Reading ahead: what applying the records of a push will look at, in three statements. */
 #include "host/upstreamd/db/db_statements.h"
 
 /* Where reading stands in a push. */
@@ -38,13 +38,22 @@ static void place_all(struct db_batch *batch, int64_t store, const struct sync_p
     }
 }
 
-static enum status read_objects(struct db *db, uint32_t first) {
+/* Whether the tables may hold it: `newest` is the store's newest process there. */
+static bool may_be_there(const struct db_object_row *row, uint64_t newest) {
+    bool is_of_process = row->kind >= RECORD_REQUEST && row->kind <= RECORD_ATTEMPT;
+    return !is_of_process || row->path[0] <= newest;
+}
+
+static enum status read_objects(struct db *db, uint32_t first, uint64_t newest) {
     struct db_batch *batch = &db->batch;
-    struct sql_statement *statement = db_statement(db, DB_OBJECTS_LOAD);
+    struct sql_statement *statement = NULL;
     enum status status = STATUS_OK;
     bool is_new;
     for (uint32_t i = first; i < batch->object_count && status == STATUS_OK; i++) {
         const struct db_object_row *row = &batch->objects[i];
+        if (!may_be_there(row, newest)) {
+            continue;
+        }
         statement = db_statement(db, DB_OBJECTS_LOAD);
         sql_bind_number(statement, 1, (uint64_t)row->store);
         sql_bind_number(statement, 2, row->kind);
@@ -52,6 +61,9 @@ static enum status read_objects(struct db *db, uint32_t first) {
             sql_bind_number(statement, 3 + part, row->path[part]);
         }
         status = sql_row(statement);
+    }
+    if (statement == NULL) {
+        return status;
     }
     status = status == STATUS_OK ? sql_rows_query(statement) : status;
     while (status == STATUS_OK) {
@@ -63,21 +75,27 @@ static enum status read_objects(struct db *db, uint32_t first) {
         check(row != NULL && !is_new);
         row->seq = sql_number(statement, 5);
         row->revision = sql_number(statement, 6);
+        row->is_stored = true;
         status = sql_next(statement);
     }
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-static enum status read_processes(struct db *db, uint32_t first) {
+static enum status read_processes(struct db *db, uint32_t first, uint64_t newest) {
     struct db_batch *batch = &db->batch;
-    struct sql_statement *statement = db_statement(db, DB_PROCESSES_LOAD);
+    struct sql_statement *statement = NULL;
     enum status status = STATUS_OK;
     bool is_new;
     for (uint32_t i = first; i < batch->process_count && status == STATUS_OK; i++) {
-        statement = db_statement(db, DB_PROCESSES_LOAD);
-        sql_bind_number(statement, 1, (uint64_t)batch->processes[i].store);
-        sql_bind_number(statement, 2, batch->processes[i].number);
-        status = sql_row(statement);
+        if (batch->processes[i].number <= newest) {
+            statement = db_statement(db, DB_PROCESSES_LOAD);
+            sql_bind_number(statement, 1, (uint64_t)batch->processes[i].store);
+            sql_bind_number(statement, 2, batch->processes[i].number);
+            status = sql_row(statement);
+        }
+    }
+    if (statement == NULL) {
+        return status;
     }
     status = status == STATUS_OK ? sql_rows_query(statement) : status;
     while (status == STATUS_OK) {
@@ -94,6 +112,7 @@ enum status db_prefetch(struct db *db, int64_t store, const struct sync_push *pu
     struct db_batch *batch = &db->batch;
     uint32_t first_object = batch->object_count;
     uint32_t first_process = batch->process_count;
+    uint64_t newest = 0;
     enum status status = STATUS_OK;
     if (!db->sql.driver->is_server) {
         return STATUS_OK;
@@ -104,11 +123,7 @@ enum status db_prefetch(struct db *db, int64_t store, const struct sync_push *pu
         first_process = 0;
     }
     place_all(batch, store, push);
-    if (status == STATUS_OK && batch->object_count > first_object) {
-        status = read_objects(db, first_object);
-    }
-    if (status == STATUS_OK && batch->process_count > first_process) {
-        status = read_processes(db, first_process);
-    }
-    return status;
+    status = status == STATUS_OK ? db_batch_find_newest(db, store, &newest) : status;
+    status = status == STATUS_OK ? read_objects(db, first_object, newest) : status;
+    return status == STATUS_OK ? read_processes(db, first_process, newest) : status;
 }

@@ -30,11 +30,13 @@ struct db_process_row *db_batch_place_process(struct db_batch *batch, int64_t st
     row->revision = 0;
     row->slot = slot;
     row->is_dirty = false;
+    row->is_stored = false;
     *is_new = true;
     return row;
 }
 
 void db_batch_take_process(const struct sql_statement *statement, struct db_process_row *row) {
+    row->is_stored = true;
     row->revision = sql_number(statement, 2);
     row->status = (uint8_t)sql_number(statement, 3);
     row->is_in_review = sql_number(statement, 4) != 0;
@@ -52,6 +54,7 @@ void db_batch_take_process(const struct sql_statement *statement, struct db_proc
 static enum status find_process(struct db *db, int64_t store, uint64_t number,
                                 struct db_process_row **found) {
     bool is_new = false;
+    uint64_t newest = 0;
     enum status status = STATUS_OK;
     struct db_process_row *row = db_batch_place_process(&db->batch, store, number, &is_new);
     if (row == NULL) {
@@ -63,8 +66,8 @@ static enum status find_process(struct db *db, int64_t store, uint64_t number,
     if (!is_new || status != STATUS_OK) {
         return status;
     }
-    status = db_batch_find_newest(db, store, number, &is_new);
-    if (is_new || status != STATUS_OK) {
+    status = db_batch_find_newest(db, store, &newest);
+    if (status != STATUS_OK || number > newest) {
         return status;
     }
     struct sql_statement *statement = db_statement(db, DB_PROCESS_LOAD);
@@ -136,6 +139,13 @@ enum status db_process_set_part(struct db *db, int64_t store, uint64_t number) {
     return status;
 }
 
+enum status db_process_is_part(struct db *db, int64_t store, uint64_t number, bool *is_part) {
+    struct db_process_row *row;
+    enum status status = find_process(db, store, number, &row);
+    *is_part = status == STATUS_OK && row->revision > 0 && row->is_part;
+    return status;
+}
+
 enum status db_process_set_item(struct db *db, const struct db_process *process) {
     struct db_process_row *row;
     enum status status = find_process(db, process->store, process->number, &row);
@@ -150,19 +160,21 @@ enum status db_process_set_item(struct db *db, const struct db_process *process)
     return status;
 }
 
-enum status db_batch_write_processes(struct db *db) {
-    struct sql_statement *statement = db_statement(db, DB_PROCESS_PUT);
+/* As objects are written. */
+static enum status write_processes(struct db *db, bool is_stored) {
+    enum db_statement which = is_stored ? DB_PROCESS_PUT : DB_PROCESS_ADD;
+    struct sql_statement *statement = db_statement(db, which);
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < db->batch.process_count && status == STATUS_OK; i++) {
         struct db_process_row *row = &db->batch.processes[i];
-        if (!row->is_dirty) {
+        if (!row->is_dirty || row->is_stored != is_stored) {
             continue;
         }
         const uint64_t numbers[] = {(uint64_t)row->store, row->number,       row->revision,
                                     row->status,          row->is_in_review, row->attempts,
                                     row->created_ms,      row->updated_ms,   row->finished_ms,
                                     row->is_part};
-        statement = db_statement(db, DB_PROCESS_PUT);
+        statement = db_statement(db, which);
         for (uint32_t at = 0; at < array_count(numbers); at++) {
             sql_bind_number(statement, at + 1, numbers[at]);
         }
@@ -170,7 +182,13 @@ enum status db_batch_write_processes(struct db *db) {
         sql_bind_text(statement, 12, row->request_id);
         sql_bind_text(statement, 13, row->phone);
         row->is_dirty = false;
+        row->is_stored = true;
         status = sql_row(statement);
     }
     return status == STATUS_OK ? sql_rows_end(statement) : status;
+}
+
+enum status db_batch_write_processes(struct db *db) {
+    enum status status = write_processes(db, true);
+    return status == STATUS_OK ? write_processes(db, false) : status;
 }

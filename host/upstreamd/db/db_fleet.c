@@ -150,10 +150,15 @@ enum status db_part_put(struct db *db, const struct db_part *part) {
 }
 
 enum status db_part_get(struct db *db, struct db_part *part) {
+    bool is_part = false;
+    enum status status = db_process_is_part(db, part->store, part->local, &is_part);
+    if (status != STATUS_OK || !is_part) {
+        return status == STATUS_OK ? STATUS_NOT_FOUND : status;
+    }
     struct sql_statement *statement = db_statement(db, DB_PART_GET);
     sql_bind_number(statement, 1, (uint64_t)part->store);
     sql_bind_number(statement, 2, part->local);
-    enum status status = sql_query(statement);
+    status = sql_query(statement);
     if (status == STATUS_OK) {
         part->process = sql_number(statement, 0);
         part->item = (uint32_t)sql_number(statement, 1);

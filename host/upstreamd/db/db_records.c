@@ -311,10 +311,8 @@ static enum status copy_image(const struct sql_statement *statement, struct db_i
     return STATUS_OK;
 }
 
-static enum status read_image(struct db *db, struct sql_statement *statement,
-                              struct db_image *image) {
-    enum status status = db_flush(db);
-    status = status == STATUS_OK ? sql_query(statement) : status;
+static enum status query_image(struct sql_statement *statement, struct db_image *image) {
+    enum status status = sql_query(statement);
     if (status != STATUS_OK) {
         return status;
     }
@@ -324,6 +322,12 @@ static enum status read_image(struct db *db, struct sql_statement *statement,
     }
     sql_finish(statement);
     return status;
+}
+
+static enum status read_image(struct db *db, struct sql_statement *statement,
+                              struct db_image *image) {
+    enum status status = db_flush(db);
+    return status == STATUS_OK ? query_image(statement, image) : status;
 }
 
 static struct sql_statement *prepare_image(struct db *db, enum db_statement which, int64_t store,
@@ -338,7 +342,8 @@ static struct sql_statement *prepare_image(struct db *db, enum db_statement whic
 enum status db_object_get(struct db *db, int64_t store, enum record_kind kind,
                           const uint64_t path[3], struct db_image *image) {
     struct bytes held;
-    if (db_batch_object(db, store, kind, path, &held)) {
+    bool is_held = db_batch_object(db, store, kind, path, &held);
+    if (is_held && held.data != NULL) {
         memcpy(image->buffer, held.data, held.size);
         image->bytes = (struct bytes){image->buffer, held.size};
         memcpy(image->path, path, sizeof image->path);
@@ -347,7 +352,7 @@ enum status db_object_get(struct db *db, int64_t store, enum record_kind kind,
     struct sql_statement *statement = prepare_image(db, DB_OBJECT_GET, store, kind, path[0]);
     sql_bind_number(statement, 4, path[1]);
     sql_bind_number(statement, 5, path[2]);
-    return read_image(db, statement, image);
+    return is_held ? read_image(db, statement, image) : query_image(statement, image);
 }
 
 enum status db_object_next(struct db *db, int64_t store, enum record_kind kind,

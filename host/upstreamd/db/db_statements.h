@@ -22,6 +22,7 @@
 #define IMAGE_COLUMNS                                                                              \
     "SELECT r.bytes, o.a, o.b, o.c FROM objects o JOIN records r "                                 \
     "ON r.store = o.store AND r.seq = o.seq WHERE o.store = ?1 AND o.kind = ?2 "
+#define OBJECT_ROW "store, kind, a, b, c, seq, revision"
 #define PROCESS_ROW                                                                                \
     "store, number, revision, status, review, attempts, created_ms, updated_ms, finished_ms, "     \
     "part, type, request_id, phone"
@@ -105,8 +106,9 @@
     STATEMENT(OBJECTS_LOAD,                                                                        \
               "SELECT o.store, o.kind, o.a, o.b, o.c, o.seq, o.revision FROM objects o "           \
               "WHERE (o.store, o.kind, o.a, o.b, o.c) @AMONG(nnnnn)")                              \
-    STATEMENT(OBJECT_PUT, "INSERT INTO objects(store, kind, a, b, c, seq, revision) "              \
-                          "@ROWS(nnnnnnn) ON CONFLICT(store, kind, a, b, c) DO UPDATE "            \
+    STATEMENT(OBJECT_ADD, "INSERT INTO objects(" OBJECT_ROW ") @ROWS(nnnnnnn)")                    \
+    STATEMENT(OBJECT_PUT, "INSERT INTO objects(" OBJECT_ROW ") @ROWS(nnnnnnn) "                    \
+                          "ON CONFLICT(store, kind, a, b, c) DO UPDATE "                           \
                           "SET seq = excluded.seq, revision = excluded.revision")                  \
     STATEMENT(OBJECT_GET, IMAGE_COLUMNS "AND o.a = ?3 AND o.b = ?4 AND o.c = ?5")                  \
     STATEMENT(OBJECT_NEXT, IMAGE_COLUMNS "AND o.a = ?3 AND (o.b, o.c) > (?4, ?5) "                 \
@@ -133,6 +135,7 @@
     STATEMENT(PROCESS_NEWEST, "SELECT max(number) FROM processes WHERE store = ?1")                \
     STATEMENT(PROCESSES_LOAD, "SELECT " PROCESS_ROW " FROM processes "                             \
                               "WHERE (store, number) @AMONG(nn)")                                  \
+    STATEMENT(PROCESS_ADD, "INSERT INTO processes(" PROCESS_ROW ") @ROWS(nnnnnnnnnnttt)")          \
     STATEMENT(PROCESS_PUT,                                                                         \
               "INSERT INTO processes(" PROCESS_ROW ") @ROWS(nnnnnnnnnnttt) "                       \
               "ON CONFLICT(store, number) DO UPDATE SET "                                          \
@@ -250,7 +253,7 @@ static inline struct sql_statement *db_statement(struct db *db, enum db_statemen
  * that reads records, objects, processes or leases, or changes them. */
 must_check enum status db_flush(struct db *db);
 void db_batch_clear(struct db *db);
-/* An image that is held and not written yet. */
+/* Whether an image is held that is not written yet; without `bytes`, its record has been. */
 bool db_batch_object(struct db *db, int64_t store, enum record_kind kind, const uint64_t path[3],
                      struct bytes *bytes);
 

@@ -33,6 +33,12 @@ static bool is_conflict(const PGresult *result) {
     return code != NULL && (strcmp(code, "40P01") == 0 || strcmp(code, "40001") == 0);
 }
 
+enum status postgres_judge(struct sql *sql, const PGresult *result) {
+    enum status status = postgres_fail(sql, PQresultErrorMessage(result));
+    sql->has_lost = is_conflict(result);
+    return status;
+}
+
 /* Takes one result; the newest with OK is kept. */
 static void take_result(struct sql *sql, PGresult *taken, PGresult **newest, bool *has_failed) {
     ExecStatusType status = PQresultStatus(taken);
@@ -43,8 +49,7 @@ static void take_result(struct sql *sql, PGresult *taken, PGresult **newest, boo
         return;
     }
     if (!*has_failed && status != PGRES_PIPELINE_SYNC) {
-        (void)postgres_fail(sql, PQresultErrorMessage(taken));
-        sql->has_lost = is_conflict(taken);
+        (void)postgres_judge(sql, taken);
         *has_failed = true;
     }
     PQclear(taken);

@@ -41,6 +41,8 @@ bool postgres_take_notice(struct sql *sql, char *text, size_t capacity);
 struct postgres *postgres_of(const struct sql *sql);
 /* Takes the library's reason, without the password; a connection that is not good is given up. */
 enum status postgres_fail(struct sql *sql, const char *reason);
+/* Gives the connection up for that reason. */
+enum status postgres_lose(struct sql *sql, const char *reason);
 /* Sends what libpq holds and waits until it has a whole result. IO: lost. */
 enum status postgres_flush(struct sql *sql);
 enum status postgres_await(struct sql *sql);
@@ -50,11 +52,23 @@ enum status postgres_await(struct sql *sql);
 enum status postgres_send(struct sql *sql, const char *text);
 enum status postgres_send_call(struct sql_statement *statement, const struct postgres_call *call);
 enum status postgres_sync(struct sql *sql, PGresult **result);
+/* Keeps the reason of a result that is none of those that were wanted. Gives IO. */
+enum status postgres_judge(struct sql *sql, const PGresult *result);
 
 /* sql_postgres_rows.c */
 enum status postgres_row(struct sql_statement *statement);
 enum status postgres_rows_end(struct sql_statement *statement);
 void postgres_drop_rows(void); /* with the transaction */
+
+/* sql_postgres_copy.c: the same rows by COPY, as its binary format has them; for a statement that
+ * adds rows and does nothing else. Waits for everything that was sent. */
+bool postgres_is_copy(const char *text);
+must_check enum status postgres_copy(struct sql *sql, const char *text, struct bytes data);
+
+static inline void postgres_put16(uint8_t *target, uint16_t value) {
+    target[0] = (uint8_t)(value >> 8);
+    target[1] = (uint8_t)value;
+}
 
 enum { POSTGRES_INT8 = 20, POSTGRES_TEXT = 25, POSTGRES_BYTEA = 17 };
 enum { POSTGRES_INT8_ARRAY = 1016, POSTGRES_TEXT_ARRAY = 1009, POSTGRES_BYTEA_ARRAY = 1001 };

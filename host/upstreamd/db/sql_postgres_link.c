@@ -10,13 +10,17 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The server ends what takes longer than we would wait, and a transaction that we have left. */
+/* The server ends what takes longer than we would wait, and a transaction that we have left. Every
+ * join is a look-up of few rows by their key; a plan that was made while a table was small would
+ * read all of it for as long as the connection lasts. */
 static const char *const session[] = {
     ("SELECT set_config('synchronous_commit', 'on', false) "
      "WHERE current_setting('synchronous_commit') = 'off'"),
     "SET statement_timeout = '9s'",
     "SET lock_timeout = '5s'",
     "SET idle_in_transaction_session_timeout = '10s'",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
     "LISTEN hubd",
 };
 
@@ -87,7 +91,7 @@ void postgres_show_place(const char *place, char *text, size_t capacity) {
 
 /* ---- waiting ---- */
 
-static enum status lose(struct sql *sql, const char *reason) {
+enum status postgres_lose(struct sql *sql, const char *reason) {
     struct postgres *postgres = postgres_of(sql);
     enum status status = tell(sql, postgres->connection, reason);
     give_up(sql, postgres);
@@ -106,24 +110,24 @@ enum status postgres_flush(struct sql *sql) {
     int left = PQflush(connection);
     while (left == 1) {
         if (!wait_for(PQsocket(connection), POLLIN | POLLOUT)) {
-            return lose(sql, "the database does not take anything any more");
+            return postgres_lose(sql, "the database does not take anything any more");
         }
         if (PQconsumeInput(connection) == 0) {
-            return lose(sql, PQerrorMessage(connection));
+            return postgres_lose(sql, PQerrorMessage(connection));
         }
         left = PQflush(connection);
     }
-    return left == 0 ? STATUS_OK : lose(sql, PQerrorMessage(connection));
+    return left == 0 ? STATUS_OK : postgres_lose(sql, PQerrorMessage(connection));
 }
 
 enum status postgres_await(struct sql *sql) {
     PGconn *connection = postgres_of(sql)->connection;
     while (PQisBusy(connection) != 0) {
         if (!wait_for(PQsocket(connection), POLLIN)) {
-            return lose(sql, "the database does not answer any more");
+            return postgres_lose(sql, "the database does not answer any more");
         }
         if (PQconsumeInput(connection) == 0) {
-            return lose(sql, PQerrorMessage(connection));
+            return postgres_lose(sql, PQerrorMessage(connection));
         }
     }
     return STATUS_OK;
@@ -151,7 +155,7 @@ static enum status take_over(struct sql *sql, struct postgres *postgres) {
     sql->fd = PQsocket(postgres->connection);
     if (PQsetnonblocking(postgres->connection, 1) != 0 ||
         PQenterPipelineMode(postgres->connection) != 1) {
-        return lose(sql, PQerrorMessage(postgres->connection));
+        return postgres_lose(sql, PQerrorMessage(postgres->connection));
     }
     enum status status = STATUS_OK;
     for (size_t i = 0; i < array_count(session) && status == STATUS_OK; i++) {
@@ -256,7 +260,7 @@ void postgres_step(struct sql *sql, uint64_t now_ms) {
 bool postgres_take_notice(struct sql *sql, char *text, size_t capacity) {
     PGconn *connection = postgres_of(sql)->connection;
     if (PQconsumeInput(connection) == 0) {
-        (void)lose(sql, PQerrorMessage(connection));
+        (void)postgres_lose(sql, PQerrorMessage(connection));
         return false;
     }
     PGnotify *notice = PQnotifies(connection);

@@ -1,4 +1,5 @@
-/* Many rows in one statement: each column goes to PostgreSQL as an array (unnest). */
+/* Many rows in one statement: each column goes to PostgreSQL as an array (unnest), or, where there
+ * are many and they are new, row by row (COPY). */
 #include "host/upstreamd/db/sql_postgres.h"
 
 #include <string.h>
@@ -7,7 +8,12 @@ enum {
     ROW_VALUES = 98304,          /* rows by columns */
     ROW_BYTES = 8 * 1024 * 1024, /* of all their arrays */
     ARRAY_HEAD_BYTES = 20,
+    COPY_ROWS_MIN = 64, /* for fewer, its round trips are dearer than what it saves */
 };
+
+/* Head and tail of COPY's binary format (PostgreSQL's documentation, COPY). */
+static const uint8_t copy_head[19] = "PGCOPY\n\377\r\n\0";
+static const uint8_t copy_tail[] = {0xff, 0xff};
 
 /* The rows of one statement at a time. */
 static struct sql_value values[ROW_VALUES];
@@ -81,6 +87,29 @@ static enum status send_rows(struct sql_statement *statement, uint32_t columns) 
     return postgres_send_call(statement, &call);
 }
 
+static enum status copy_rows(const struct sql_statement *statement, uint32_t columns) {
+    uint8_t *at = arrays;
+    memcpy(at, copy_head, sizeof copy_head);
+    at += sizeof copy_head;
+    for (uint32_t row = 0; row < row_count; row++) {
+        postgres_put16(at, (uint16_t)columns);
+        at += 2;
+        for (uint32_t column = 0; column < columns; column++) {
+            at = put_value(at, &values[row * columns + column]);
+        }
+    }
+    memcpy(at, copy_tail, sizeof copy_tail);
+    at += sizeof copy_tail;
+    postgres_drop_rows();
+    return postgres_copy(statement->sql, statement->text,
+                         (struct bytes){arrays, (size_t)(at - arrays)});
+}
+
+static enum status give_rows(struct sql_statement *statement, uint32_t columns) {
+    bool is_copy = row_count >= COPY_ROWS_MIN && postgres_is_copy(statement->text);
+    return is_copy ? copy_rows(statement, columns) : send_rows(statement, columns);
+}
+
 static uint32_t columns_of(const struct sql_statement *statement) {
     uint32_t columns = 0;
     while (kind_of(statement, columns) != ')') {
@@ -102,7 +131,7 @@ enum status postgres_row(struct sql_statement *statement) {
     }
     check(size <= ROW_BYTES);
     if ((row_count + 1) * columns > ROW_VALUES || byte_count + size > ROW_BYTES) {
-        status = send_rows(statement, columns);
+        status = give_rows(statement, columns);
     }
     owner = statement;
     memcpy(&values[(size_t)row_count * columns], statement->values, columns * sizeof values[0]);
@@ -116,5 +145,5 @@ enum status postgres_rows_end(struct sql_statement *statement) {
         return STATUS_OK; /* there were none */
     }
     check(owner == statement);
-    return send_rows(statement, columns_of(statement));
+    return give_rows(statement, columns_of(statement));
 }
