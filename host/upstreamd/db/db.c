@@ -33,8 +33,7 @@ enum status db_begin(struct db *db) {
 enum status db_commit(struct db *db) {
     enum status status = db_flush(db);
     db_batch_clear(db);
-    status = status == STATUS_OK ? db_notice_send(db) : status;
-    return status == STATUS_OK ? sql_commit(&db->sql) : status;
+    return status == STATUS_OK ? sql_commit(&db->sql, db_notice_text(db)) : status;
 }
 
 void db_rollback(struct db *db) {

@@ -61,13 +61,8 @@ void db_note_store(struct db *db, int64_t store) {
     }
 }
 
-enum status db_notice_send(struct db *db) {
-    if (db->notice.size == 0) {
-        return STATUS_OK;
-    }
-    struct sql_statement *statement = db_statement(db, DB_NOTIFY);
-    sql_bind_text(statement, 1, db->notice.text);
-    return sql_post(statement);
+const char *db_notice_text(const struct db *db) {
+    return db->notice.size == 0 ? NULL : db->notice.text;
 }
 
 /* ---- hearing ---- */

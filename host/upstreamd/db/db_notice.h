@@ -42,6 +42,6 @@ void db_notice_clear(struct db *db);
 void db_note_work(struct db *db);
 void db_note_hub(struct db *db, const char *hub);
 void db_note_store(struct db *db, int64_t store);
-must_check enum status db_notice_send(struct db *db);
+const char *db_notice_text(const struct db *db); /* NULL: nothing */
 
 #endif

@@ -203,7 +203,7 @@ enum status db_set_up(struct db *db) {
     if (status == STATUS_OK) {
         status = upgrade(sql, format);
     }
-    status = status == STATUS_OK ? sql_commit(sql) : status;
+    status = status == STATUS_OK ? sql_commit(sql, NULL) : status;
     sql_rollback(sql);
     return status;
 }

@@ -174,8 +174,6 @@
                         "WHERE store = ?1 AND number = ?2")                                        \
     STATEMENT(FORK_LOST, "SELECT count(*) FROM processes WHERE lost = 1 AND part = 0")
 
-#define DB_OTHER_STATEMENTS(STATEMENT) STATEMENT(NOTIFY, "SELECT pg_notify('hubd', ?1)")
-
 #define DB_TRUST_STATEMENTS(STATEMENT)                                                             \
     STATEMENT(ENROLMENT_DROP, "DELETE FROM enrolments WHERE hub = ?1 OR expires_ms < ?2")          \
     STATEMENT(ENROLMENT_ADD, "INSERT INTO enrolments(token, hub, expires_ms) VALUES(?1, ?2, ?3)")  \
@@ -234,8 +232,7 @@
     DB_FORK_STATEMENTS(STATEMENT)                                                                  \
     DB_FLEET_STATEMENTS(STATEMENT)                                                                 \
     DB_TRUST_STATEMENTS(STATEMENT)                                                                 \
-    DB_KEEP_STATEMENTS(STATEMENT)                                                                  \
-    DB_OTHER_STATEMENTS(STATEMENT)
+    DB_KEEP_STATEMENTS(STATEMENT)
 
 enum db_statement {
 #define STATEMENT(name, text) DB_##name,

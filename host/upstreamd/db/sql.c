@@ -165,9 +165,9 @@ enum status sql_begin(struct sql *sql, bool is_exclusive) {
     return status;
 }
 
-enum status sql_commit(struct sql *sql) {
+enum status sql_commit(struct sql *sql, const char *notice) {
     check(sql->is_in_transaction);
-    enum status status = is_usable(sql) ? sql->driver->commit(sql) : STATUS_IO;
+    enum status status = is_usable(sql) ? sql->driver->commit(sql, notice) : STATUS_IO;
     sql->has_failed = status != STATUS_OK;
     sql->is_in_transaction = status != STATUS_OK;
     return status;

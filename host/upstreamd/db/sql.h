@@ -69,7 +69,7 @@ struct sql_driver {
     enum status (*run)(struct sql *sql, const char *text);
     enum status (*read)(struct sql *sql, const char *text, int64_t *number);
     enum status (*begin)(struct sql *sql, bool is_exclusive);
-    enum status (*commit)(struct sql *sql);
+    enum status (*commit)(struct sql *sql, const char *notice);
     void (*rollback)(struct sql *sql);
     enum status (*post)(struct sql_statement *statement);
     enum status (*execute)(struct sql_statement *statement);
@@ -123,14 +123,15 @@ void sql_step(struct sql *sql, uint64_t now_ms);
 /* False: every call ends in IO for now. */
 bool sql_is_ready(const struct sql *sql);
 
-/* Takes the next notice that another program has sent by NOTIFY in a transaction that is committed
- * (SELECT pg_notify('hubd', ...)). False: none is left. Notices are lost with the connection. */
+/* Takes the next notice that another program has given sql_commit(). False: none is left. Notices
+ * are lost with the connection. */
 bool sql_take_notice(struct sql *sql, char *text, size_t capacity);
 
 /* A transaction. It is exclusive for changes of the schema: nobody else has one at the same time.
  * sql_rollback() is harmless outside of one. */
 must_check enum status sql_begin(struct sql *sql, bool is_exclusive);
-must_check enum status sql_commit(struct sql *sql); /* durable when OK */
+/* Durable when OK. `notice`, unless NULL, is then told to the other programs, if it can be. */
+must_check enum status sql_commit(struct sql *sql, const char *notice);
 void sql_rollback(struct sql *sql);
 /* After IO: the server has broken the transaction off because it and another one waited for each
  * other (deadlock), or saw each other's changes (serialization). Run again it may well succeed. */

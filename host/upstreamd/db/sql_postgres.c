@@ -44,6 +44,7 @@ static void take_result(struct sql *sql, PGresult *taken, PGresult **newest, boo
     ExecStatusType status = PQresultStatus(taken);
     bool is_good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (is_good) {
+        postgres_of(sql)->has_committed |= strcmp(PQcmdStatus(taken), "COMMIT") == 0;
         PQclear(*newest);
         *newest = taken;
         return;
@@ -115,15 +116,32 @@ static enum status begin(struct sql *sql, bool is_exclusive) {
     return status;
 }
 
-static enum status commit(struct sql *sql) {
-    PGresult *result = NULL;
-    enum status status = postgres_send(sql, "COMMIT");
-    status = status == STATUS_OK ? postgres_sync(sql, &result) : status;
-    if (status == STATUS_OK && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-        status = sql_fail(sql, "the database rolled the transaction back");
+/* Behind COMMIT and in a transaction of its own, which ends with the pipeline. A transaction with a
+ * notice holds a lock of the whole server until it is durable: all programs' commits would wait for
+ * each other's disk. This one is a hint, and waits for none. */
+static enum status send_notice(struct sql *sql, const char *text) {
+    static const char statement[] =
+        "SELECT set_config('synchronous_commit', 'off', true), pg_notify('hubd', $1)";
+    struct postgres *postgres = postgres_of(sql);
+    if (PQsendQueryParams(postgres->connection, statement, 1, NULL, &text, NULL, NULL, 1) != 1) {
+        return postgres_fail(sql, PQerrorMessage(postgres->connection));
     }
-    PQclear(result);
-    return status;
+    postgres->pending += 1;
+    return STATUS_OK;
+}
+
+static enum status commit(struct sql *sql, const char *notice) {
+    struct postgres *postgres = postgres_of(sql);
+    postgres->has_committed = false;
+    enum status status = postgres_send(sql, "COMMIT");
+    if (status == STATUS_OK && notice != NULL) {
+        status = send_notice(sql, notice);
+    }
+    status = status == STATUS_OK ? postgres_sync(sql, NULL) : status;
+    if (postgres->has_committed) {
+        return STATUS_OK; /* whatever became of the notice */
+    }
+    return status == STATUS_OK ? sql_fail(sql, "the database rolled the transaction back") : status;
 }
 
 static void rollback(struct sql *sql) {

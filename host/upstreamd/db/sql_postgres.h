@@ -21,6 +21,7 @@ struct postgres {
     short coming_events;
     bool must_forget; /* after an error: which statements the server has prepared is not known */
     bool is_used;
+    bool has_committed; /* since commit() began */
     bool prepared[SQL_STATEMENTS_MAX];
 };
 

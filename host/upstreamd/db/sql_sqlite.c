@@ -79,7 +79,8 @@ static enum status begin(struct sql *sql, bool is_exclusive) {
     return run(sql, is_exclusive ? "BEGIN EXCLUSIVE" : "BEGIN IMMEDIATE");
 }
 
-static enum status commit(struct sql *sql) {
+static enum status commit(struct sql *sql, const char *notice) {
+    (void)notice; /* there is nobody else */
     return run(sql, "COMMIT");
 }
 
