@@ -16,6 +16,8 @@ _Static_assert(BOARD_PAYLOAD_BYTES + 1024 + 160 * BOARD_ITEMS_PER_REQUEST <= BOA
                "the largest request is one commit group");
 _Static_assert(352 * (3 + BOARD_ITEMS_PER_REQUEST) + 672 <= BOARD_FRAME_BYTES - 64,
                "so is upstream's command that ends all of its items, with its answer");
+_Static_assert((8 + 64 + 1) * BOARD_ITEMS_PER_REQUEST <= BOARD_PAYLOAD_BYTES + 2 * 2048,
+               "the phones and accounts of a fan-out fit the buffer of one record");
 _Static_assert((uint64_t)BOARD_BLOCK_BYTES *BOARD_BLOCK_COUNT < 0x80000000u, "below 2 GiB");
 
 #define BOARD_SYMBOL2(name) board_##name

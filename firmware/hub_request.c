@@ -107,7 +107,8 @@ static void log_acceptance(struct hub *hub, uint32_t process,
     }
 }
 
-/* Writes the targets of an order as its record holds them, into the read buffer. */
+/* Writes the targets of an order as its record holds them, into the read buffer: a board with room
+ * for fewer than it allows a request does not compile. */
 static enum status put_targets(struct hub *hub, const struct hub_order *order,
                                struct record_request *request) {
     uint8_t *to = hub->read_buffer;
