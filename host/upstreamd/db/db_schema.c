@@ -114,6 +114,7 @@ static const char step_5_keep[] =
     "CREATE INDEX processes_finished ON processes(finished_ms, id) WHERE finished_ms > 0;"
     "CREATE INDEX records_of_none ON records(store, seq) "
     "  WHERE process IS NULL AND kind IS NOT NULL;"
+    "CREATE INDEX objects_of_none ON objects(store, seq) WHERE kind IN (6, 7);"
     "ALTER TABLE fleet_processes ADD COLUMN evicted_ms @NUMBER NOT NULL DEFAULT 0;"
     "ALTER TABLE fleet_processes ADD COLUMN evicted_status @NUMBER NOT NULL DEFAULT 0;"
     "CREATE INDEX fleet_evicted ON fleet_processes(evicted_ms) WHERE evicted_ms > 0;";

@@ -184,12 +184,14 @@
     STATEMENT(REVOCATION_WALK, "SELECT hub, before_s FROM revocations")
 
 /* What is too old. A record with a chain hash stays as a place where a group ends, without anything
- * in it. Kinds: 2 to 5 are those of a process, 6 keys, 7 answers. */
+ * in it. Kinds: 2 to 5 are those of a process, 6 keys, 7 answers; of the last two the objects go
+ * first, so that only few are looked for, among the phones of the store (count: a server reads all
+ * objects of a store for EXISTS). */
 #define KEEP_PLACES "SELECT seq FROM records WHERE store = ?1 AND process = ?2 "
 #define KEEP_OTHERS                                                                                \
     "SELECT r.seq FROM records r WHERE r.store = ?1 AND r.process IS NULL "                        \
-    "AND r.kind IS NOT NULL AND r.seq <= ?2 AND NOT EXISTS(SELECT 1 FROM objects o "               \
-    "WHERE o.store = ?1 AND o.kind = r.kind AND o.seq = r.seq) "
+    "AND r.kind IS NOT NULL AND r.seq <= ?2 AND (r.kind IN (6, 7) OR 0 = ("                        \
+    "SELECT count(*) FROM objects o WHERE o.store = ?1 AND o.kind = r.kind AND o.seq = r.seq)) "
 #define KEEP_DELETE "DELETE FROM records WHERE store = ?1 AND seq IN ("
 #define KEEP_EMPTY                                                                                 \
     "UPDATE records SET kind = NULL, process = NULL, revision = NULL, bytes = ?4 "                 \

@@ -12,7 +12,8 @@
 
 /* The server ends what takes longer than we would wait, and a transaction that we have left. Every
  * join is a look-up of few rows by their key; a plan that was made while a table was small would
- * read all of it for as long as the connection lasts. */
+ * read all of it for as long as the connection lasts. Compiling one takes longer than running it.
+ */
 static const char *const session[] = {
     ("SELECT set_config('synchronous_commit', 'on', false) "
      "WHERE current_setting('synchronous_commit') = 'off'"),
@@ -21,6 +22,7 @@ static const char *const session[] = {
     "SET idle_in_transaction_session_timeout = '10s'",
     "SET enable_hashjoin = off",
     "SET enable_mergejoin = off",
+    "SET jit = off",
     "LISTEN hubd",
 };
 
