@@ -6,8 +6,9 @@
 
 /* ---- pages ---- */
 
+/* Not while the open group has no room for what upstream will say of it, as during a long sync. */
 bool hub_fork_has_page(const struct hub *hub) {
-    return hub->fork_state == HUB_FORK_LISTING;
+    return hub->fork_state == HUB_FORK_LISTING && hub_has_room(hub, HUB_TRANSITION_BYTES);
 }
 
 /* A page's rows: the processes with the lowest numbers from `page.next` on. */
@@ -116,9 +117,12 @@ static bool lift(struct hub *hub, uint32_t process, uint64_t revision) {
 
 /* ---- what has ended ---- */
 
+/* Of a target that upstream says nothing of, how it ended here, if it has: a fork may have come
+ * between the process's end and those of its items. */
 static uint8_t state_of(const struct hub_item *item, const struct sync_verdict *verdict) {
     uint32_t target = item->image.target_index;
     uint8_t state = target < verdict->states.size ? verdict->states.data[target] : 0;
+    state = item_is_terminal(state) ? state : item->image.state;
     return item_is_terminal(state) ? state : (uint8_t)RECORD_CANCELED;
 }
 

@@ -147,6 +147,31 @@ static struct sync_inventory fork_to(uint32_t epoch) {
     return page;
 }
 
+/* Found by the farm: two forks in a row, and the ends of the items had not come to upstream. */
+static void an_end_upstream_without_its_items_cancels_nothing(void **state) {
+    (void)state;
+    (void)rig_phone(&rig, "A");
+    uint32_t done = fork_finish_one(&rig, RECORD_SUCCESS);
+    struct sync_inventory page = fork_to(2);
+    const struct sync_verdict ended = ended_as(1, NULL, 0);
+    fork_judge(&rig, page.from, &ended, 1);
+    fork_settle_until(&rig, HUB_FORK_SETTLED);
+    assert_int_equal(rig_process(&rig, done)->status, PROCESS_DONE);
+    assert_true(rig.hub.counters.ended_upstream == 0);
+}
+
+/* Found by the farm: pages were pushed as fast as the network goes, for as long as a sync took. */
+static void no_page_is_due_while_its_verdicts_have_no_room(void **state) {
+    (void)state;
+    (void)rig_phone(&rig, "A");
+    (void)fork_to(2);
+    assert_true(hub_fork_has_page(&rig.hub));
+    fork_fill(&rig, HUB_GAP_BYTES);
+    assert_false(hub_fork_has_page(&rig.hub));
+    rig_settle(&rig);
+    assert_true(hub_fork_has_page(&rig.hub));
+}
+
 static void an_end_upstream_is_believed_against_another_one_here(void **state) {
     (void)state;
     static const uint8_t failed[] = {RECORD_FAILED};
@@ -388,6 +413,8 @@ int firmware_hub_inventory_tests(void) {
         cmocka_unit_test_setup(answers_to_another_page_change_nothing, set_up),
         cmocka_unit_test_setup(what_ended_upstream_ends_here_as_it_did_there, set_up),
         cmocka_unit_test_setup(an_end_that_is_known_here_too_only_lifts_the_revision, set_up),
+        cmocka_unit_test_setup(no_page_is_due_while_its_verdicts_have_no_room, set_up),
+        cmocka_unit_test_setup(an_end_upstream_without_its_items_cancels_nothing, set_up),
         cmocka_unit_test_setup(an_end_upstream_is_believed_against_another_one_here, set_up),
         cmocka_unit_test_setup(upstreams_generation_and_count_of_items_are_taken, set_up),
         cmocka_unit_test_setup(a_retry_numbers_its_items_behind_upstreams, set_up),

@@ -148,6 +148,42 @@ static void a_hub_without_upstream_for_long_tells_all_it_has(void **state) {
     assert_int_equal(world.epoch, 1); /* it was never told anything: no proof */
 }
 
+/* Found by the farm: what was accepted since was lost, and nobody found it again. */
+static void a_page_that_comes_late_takes_nothing(void **state) {
+    (void)state;
+    live(3);
+    world_set_flash(&world, flashes[1]);
+    while (world.rig.hub.fork_state != HUB_FORK_LISTING) {
+        world_exchange(&world, WORLD_NO_LOSS);
+        world_run(&world, RECORD_STOPPED);
+    }
+    world_exchange(&world, WORLD_REPLY_LOST);
+    world_keep_push();
+    (void)rig_submit(&world.rig, &one);
+    while (!hub_fork_is_settled(&world.rig.hub) || hub_sync_has_more(&world.sync)) {
+        world_exchange(&world, WORLD_NO_LOSS);
+    }
+    world_repeat_push(&world);
+    world_converge(&world, 20);
+}
+
+/* Found by the farm: of what changed in the life between, only the change was upstream. */
+static void a_fork_before_the_inventory_is_done_leaves_nothing_out(void **state) {
+    (void)state;
+    live(3);
+    uint32_t process = rig_submit(&world.rig, &two);
+    world_exchange(&world, WORLD_NO_LOSS);
+    world_set_upstream(&world, &upstreams[1]);
+    while (world.rig.hub.fork_state != HUB_FORK_LISTING) {
+        world_exchange(&world, WORLD_NO_LOSS);
+        world_run(&world, RECORD_STOPPED);
+    }
+    assert_int_equal(rig_ask(&world.rig, hub_suspend, process), STATUS_OK);
+    world_exchange(&world, WORLD_REPLY_LOST);
+    world.sync.asks_epoch = true;
+    world_converge(&world, 20);
+}
+
 static void no_lease_is_given_before_the_inventory_is_done(void **state) {
     (void)state;
     live(3);
@@ -361,6 +397,8 @@ int host_fork_tests(void) {
                                        TEST(numbers_of_a_new_life_are_new),
                                        TEST(what_ended_upstream_ends_at_the_hub),
                                        TEST(a_hub_without_upstream_for_long_tells_all_it_has),
+                                       TEST(a_page_that_comes_late_takes_nothing),
+                                       TEST(a_fork_before_the_inventory_is_done_leaves_nothing_out),
                                        TEST(no_lease_is_given_before_the_inventory_is_done),
                                        TEST(a_cut_anywhere_on_the_way_out_only_delays_it),
                                        TEST(two_hosts_with_one_certificate_are_quarantined),

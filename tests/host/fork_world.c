@@ -15,6 +15,9 @@ enum { BUFFER_BYTES = 96 * 1024 };
 
 static uint8_t group_buffer[BUFFER_BYTES];
 static uint8_t push_buffer[BUFFER_BYTES];
+static struct bytes last_push; /* in push_buffer */
+static uint8_t kept_buffer[BUFFER_BYTES];
+static struct bytes kept_push;
 static uint8_t reply_buffer[16384];
 static uint8_t image_buffer[DB_RECORD_MAX];
 static const char *const phone_names[WORLD_PHONES] = {"A", "B"};
@@ -303,6 +306,7 @@ void world_exchange(struct world *world, enum world_loss loss) {
         hub_sync_push(&world->sync, true, push_buffer, sizeof push_buffer, &message);
     assert_int_equal(status, STATUS_OK);
     assert_int_equal(sync_push_read(message, &push), STATUS_OK);
+    last_push = message;
     if (loss == WORLD_PUSH_LOST) {
         return;
     }
@@ -310,6 +314,18 @@ void world_exchange(struct world *world, enum world_loss loss) {
     if (loss == WORLD_NO_LOSS) {
         take(world, message);
     }
+}
+
+void world_keep_push(void) {
+    memcpy(kept_buffer, last_push.data, last_push.size);
+    kept_push = (struct bytes){kept_buffer, last_push.size};
+}
+
+void world_repeat_push(struct world *world) {
+    struct bytes message;
+    struct sync_push push;
+    assert_int_equal(sync_push_read(kept_push, &push), STATUS_OK);
+    answer(world, &push, &message);
 }
 
 /* ---- attempts ---- */

@@ -75,6 +75,10 @@ void world_set_clock(struct world *world);
 
 /* One message each way. */
 void world_exchange(struct world *world, enum world_loss loss);
+/* The push of the last exchange comes to upstream once more, behind those that follow until then;
+ * nobody hears the answer. */
+void world_keep_push(void);
+void world_repeat_push(struct world *world);
 /* Begins attempts that are due, and ends those that run. */
 void world_run(struct world *world, enum record_outcome outcome);
 void world_restart(struct world *world, bool same_boot);

@@ -265,6 +265,31 @@ static void a_part_that_is_still_there_is_granted_anew(void **state) {
     assert_int_equal(state_upstream(number), RECORD_COMPLETED);
 }
 
+/* Found by the farm: a clone that asked for an epoch and was taken away kept the hub from all work.
+ */
+static void an_epoch_that_nobody_takes_keeps_no_work_away(void **state) {
+    (void)state;
+    struct db_hub hub;
+    struct db_store store;
+    turn(2);
+    world_take_flash(&world, flash);
+    (void)rig_submit(&world.rig, &(struct rig_order){0});
+    turn(2);
+    world_set_flash(&world, flash);
+    turn(2);
+    assert_int_equal(db_hub_get(&world.db, "hub", &hub), STATUS_OK);
+    assert_int_equal(db_store_get(&world.db, hub.store, &store), STATUS_OK);
+    assert_int_equal(hub.settled_epoch, 0);
+    store.named = store.epoch + 7;
+    assert_int_equal(db_begin(&world.db), STATUS_OK);
+    assert_int_equal(db_store_put(&world.db, &store), STATUS_OK);
+    assert_int_equal(db_commit(&world.db), STATUS_OK);
+    turn(8);
+    uint64_t number = submit(RIG_WORK);
+    turn(8);
+    assert_true(part_of(number) != HUB_NONE);
+}
+
 static void a_part_that_the_fleet_does_not_want_any_more_is_withdrawn(void **state) {
     (void)state;
     turn(2);
@@ -494,6 +519,7 @@ int host_reconcile_tests(void) {
         TEST(an_offer_that_nobody_has_answered_is_lost_too),
         TEST(what_may_have_run_once_waits_for_a_person),
         TEST(a_part_that_is_still_there_is_granted_anew),
+        TEST(an_epoch_that_nobody_takes_keeps_no_work_away),
         TEST(a_part_that_the_fleet_does_not_want_any_more_is_withdrawn),
         TEST(what_a_restored_flash_has_forgotten_of_orders_is_told_again),
         TEST(answered_numbers_are_no_hole_to_a_restored_flash),

@@ -278,6 +278,9 @@ must_check enum status db_fork_row(struct db *db, int64_t store, uint64_t number
 
 /* A new life of the store begins: leases and phones are told anew, what has ended is sealed. */
 must_check enum status db_fork_begin(struct db *db, int64_t store);
+/* The inventory of the life before was not complete: a process whose newest record is here may lack
+ * others. No revision is the hub's any more, so that all of it is sent again. */
+must_check enum status db_fork_doubt(struct db *db, int64_t store);
 /* Whatever has not ended in this range is lost, until it is found. */
 must_check enum status db_fork_lose(struct db *db, int64_t store, uint64_t first, uint64_t last);
 /* The same for all other stores of its hub: this one has taken their place. */

@@ -42,6 +42,10 @@ enum status db_fork_begin(struct db *db, int64_t store) {
     return status == STATUS_OK ? post_for_store(db, DB_FORK_SEAL, store) : status;
 }
 
+enum status db_fork_doubt(struct db *db, int64_t store) {
+    return post_for_store(db, DB_FORK_DOUBT, store);
+}
+
 enum status db_fork_lose(struct db *db, int64_t store, uint64_t first, uint64_t last) {
     struct sql_statement *statement = prepare(db, DB_FORK_LOSE, store, first);
     sql_bind_number(statement, 3, last);

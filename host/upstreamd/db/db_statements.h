@@ -160,6 +160,7 @@
     STATEMENT(FORK_PHONES, "DELETE FROM objects WHERE store = ?1 AND kind = 1")                    \
     STATEMENT(FORK_SEAL, "UPDATE processes SET sealed = 1 "                                        \
                          "WHERE store = ?1 AND NOT (status = 2 OR (status >= 4 AND status <= 7))") \
+    STATEMENT(FORK_DOUBT, "UPDATE processes SET revision = revision + 1 WHERE store = ?1")         \
     STATEMENT(FORK_LOSE, "UPDATE processes SET lost = 1 WHERE store = ?1 AND number >= ?2 "        \
                          "AND number <= ?3 AND lost = 0 "                                          \
                          "AND (status = 2 OR (status >= 4 AND status <= 7))")                      \

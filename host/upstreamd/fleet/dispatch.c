@@ -243,7 +243,9 @@ static bool has_told_all(const struct sync_push *push, const struct sync_reply *
            push->first_seq == reply->cursor + 1;
 }
 
-/* The first time in this epoch of upstream's and this life of the hub's that it has told all. */
+/* The first time in this epoch of upstream's and this life of the hub's that it has told all. That
+ * an epoch is named, and not taken, says nothing of this life: a clone may have asked for it, or a
+ * push of an earlier life that came late. */
 static enum status settle(struct answer *answer, const struct sync_push *push) {
     struct dispatch *dispatch = answer->dispatch;
     struct db_hub *hub = &answer->hub;
@@ -252,7 +254,7 @@ static enum status settle(struct answer *answer, const struct sync_push *push) {
         return STATUS_OK;
     }
     enum status status = db_store_get(dispatch->db, hub->store, &store);
-    if (status != STATUS_OK || store.is_listing || store.named != 0) {
+    if (status != STATUS_OK || store.is_listing) {
         return status;
     }
     status = reconcile_hub(dispatch->db, hub, dispatch->upstream.epoch);

@@ -322,7 +322,9 @@ static enum status store_push(struct fleet *fleet, const struct fleet_visit *vis
         answer_fork(visit, why);
         has_changed = true;
     }
-    if (status == STATUS_OK && reply->result == SYNC_OK) {
+    /* One that came late, behind a newer push, knows nothing of what that told. */
+    bool is_newest = visit->push->last_seq >= store->cursor;
+    if (status == STATUS_OK && reply->result == SYNC_OK && is_newest) {
         status = fleet_judge_page(fleet, store, visit->push, reply);
     }
     reply->cursor = store->cursor;
