@@ -377,6 +377,16 @@ static void index_keys(struct hub *hub) {
     }
 }
 
+/* How many rows of a kind the log knows; that its table is about to be filled is told. */
+static uint32_t expect(const struct hub *hub, enum record_kind kind, void *table,
+                       size_t row_bytes) {
+    uint32_t count = store_slots_used(&hub->store, (uint8_t)kind);
+    if (hub->expect != NULL) {
+        hub->expect(table, count * row_bytes);
+    }
+    return count;
+}
+
 static void load_tables(struct hub *hub) {
     const struct board *board = hub->board;
     for (uint32_t i = 0; i < board->phones; i++) {
@@ -385,13 +395,13 @@ static void load_tables(struct hub *hub) {
     for (uint32_t i = 0; i < hub->phone_count; i++) {
         hub_labels_match_phone(hub, i);
     }
-    uint32_t count = store_slots_used(&hub->store, RECORD_PROCESS);
+    uint32_t count = expect(hub, RECORD_PROCESS, hub->processes, sizeof hub->processes[0]);
     for (uint32_t i = 0; i < count; i++) {
         load_process(hub, i);
         load_request(hub, i);
     }
     index_keys(hub);
-    count = store_slots_used(&hub->store, RECORD_ITEM);
+    count = expect(hub, RECORD_ITEM, hub->items, sizeof hub->items[0]);
     for (uint32_t i = 0; i < count; i++) {
         load_item(hub, i);
         if (pool_is_used(&hub->item_pool, i)) {

@@ -278,6 +278,8 @@ struct hub {
     uint64_t
         durable_ms; /* the latest synchronised wall clock of what was read at the start; 0: none */
     uint64_t stop_grace_ms;
+    /* The owner's, or NULL: a load will fill so many bytes of a table from its front. */
+    void (*expect)(void *table, size_t bytes);
     struct budget_limit phone_limit;
     uint32_t first_lane;            /* for any phone */
     uint32_t starts_waiting;        /* attempts whose executor has not been told to begin */

@@ -298,6 +298,38 @@ static void a_store_of_another_hub_is_refused(void **state) {
     assert_memory_equal(before.flash.cells, rig.flash.cells, sizeof rig.flash.cells);
 }
 
+static struct {
+    void *table;
+    size_t bytes;
+} expected[2];
+static size_t expected_count;
+
+static void note_table(void *table, size_t bytes) {
+    assert_true(expected_count < array_count(expected));
+    expected[expected_count].table = table;
+    expected[expected_count].bytes = bytes;
+    expected_count += 1;
+}
+
+/* Where a fault costs much, the owner gets the memory of what will be filled ready beforehand. */
+static void a_load_tells_how_much_of_its_tables_it_will_fill(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        (void)rig_submit(&rig, &one);
+    }
+    rig_settle(&rig);
+    memset(rig.memory, 0, sizeof rig.memory);
+    hub_init(&rig.hub, rig.hub.board, rig.memory, &rig.flash.base, 1);
+    rig.hub.expect = note_table;
+    expected_count = 0;
+    assert_int_equal(hub_load(&rig.hub, bytes_of("hub"), rig.boot_id, &rig.clock), STATUS_OK);
+    assert_int_equal(expected_count, 2);
+    assert_ptr_equal(expected[0].table, rig.hub.processes);
+    assert_int_equal(expected[0].bytes, 3 * sizeof rig.hub.processes[0]);
+    assert_ptr_equal(expected[1].table, rig.hub.items);
+    assert_int_equal(expected[1].bytes, 3 * sizeof rig.hub.items[0]);
+}
+
 /* Nobody may be kept waiting by an item whose capability's file is gone. */
 static void an_item_of_an_unknown_capability_waits_and_can_be_canceled(void **state) {
     (void)state;
@@ -353,6 +385,7 @@ int firmware_hub_recovery_tests(void) {
         cmocka_unit_test_setup(a_history_stays_dense_over_a_restart, set_up),
         cmocka_unit_test_setup(phones_are_found_out_anew_but_stay_quarantined, set_up),
         cmocka_unit_test_setup(a_store_of_another_hub_is_refused, set_up),
+        cmocka_unit_test_setup(a_load_tells_how_much_of_its_tables_it_will_fill, set_up),
         cmocka_unit_test_setup(an_item_of_an_unknown_capability_waits_and_can_be_canceled, set_up),
         cmocka_unit_test_setup(an_item_runs_once_its_capability_is_there_again, set_up),
     };
