@@ -127,7 +127,7 @@ $(OUT)/%.o: %.c Makefile | deps-run
 	@mkdir -p $(@D) && echo "CC $@"
 	$(Q)$(CC) $(CPPFLAGS) -MMD -MP $(CFLAGS) -c $< -o $@
 
-$(call obj,host/hubd/api/openapi.c): docs/openapi.json
+$(call obj,host/shared/openapi.c): docs/openapi.json
 
 ## Delete everything that was built
 clean:

@@ -50,7 +50,7 @@ class Contract(ConformanceCase):
         for path in ("/capabilities", "/slots", "/openapi.json", "/history", "/whoami", "/metrics", "/healthz", "/readyz"):
             self.assertEqual(self.client.get(path).status, 200)
         wanted, seen = set(), self.contract.seen
-        for method, path, operation in self.contract.operations():
+        for method, path, operation in self.contract.operations("hub"):
             for status in operation["responses"]:
                 if status not in NOT_SHOWN:
                     wanted.add((method, path, status))
@@ -284,7 +284,7 @@ class Contract(ConformanceCase):
     def exercise_scopes(self):
         stranger, reader = self.new_client("wrong"), self.new_client("reader-secret")
         submitter = self.new_client("bound-secret")
-        for method, path, operation in self.contract.operations():
+        for method, path, operation in self.contract.operations("hub"):
             if "x-scope" not in operation:
                 continue
             target = path.replace("{id}", "x").replace("{item}", "x").replace("{attempt}", "1")
@@ -301,7 +301,7 @@ class Contract(ConformanceCase):
 
     def exercise_large_bodies(self):
         """Whoever takes a body says how much of one is too much, whatever it is about."""
-        for method, path, operation in self.contract.operations():
+        for method, path, operation in self.contract.operations("hub"):
             if "requestBody" in operation:
                 self.refused(self.new_client().call(method, path.replace("{id}", "x"),
                                                     b" " * (BODY_BYTES + 1)), 413, "body_too_large")
@@ -379,7 +379,7 @@ class Stopping(ConformanceCase):
         self.assertEqual(head_of(self.client), head)
         self.post("/processes/%s/cancel" % running, status=202)
         self.assertEqual(self.hub.wait(20), 0)
-        wanted = {(method, path) for method, path, operation in self.contract.operations()
+        wanted = {(method, path) for method, path, operation in self.contract.operations("hub")
                   if "503" in operation["responses"]}
         seen = {(method, path) for method, path, status in self.contract.seen if status == "503"}
         self.assertEqual(wanted - seen, set(OF_OTHERS))

@@ -30,10 +30,12 @@ class Contract:
             self.patterns.append((path.count("{"), pattern, path, operations))
         self.patterns.sort(key=lambda entry: entry[0])  # a fixed path before one with an {id}
 
-    def operations(self):
+    def operations(self, end):
+        """What `end` (hub or upstream) serves."""
         for path, operations in self.document["paths"].items():
             for method, operation in operations.items():
-                yield method.upper(), path, operation
+                if operation.get("x-served-by", end) == end:
+                    yield method.upper(), path, operation
 
     def find(self, method, target):
         path = target.split("?")[0]

@@ -1,5 +1,5 @@
 #include "host/hubd/api/api_internal.h"
-#include "host/hubd/api/openapi.h"
+#include "host/shared/openapi.h"
 #include "host/hubd/phones/phone_key.h"
 #include "host/shared/dashboard.h"
 

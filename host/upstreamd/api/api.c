@@ -3,6 +3,7 @@
 #include "host/shared/capability_json.h"
 #include "host/shared/dashboard.h"
 #include "host/shared/log.h"
+#include "host/shared/openapi.h"
 #include "host/shared/process_id.h"
 
 #include <stdio.h>
@@ -85,6 +86,10 @@ static void refuse_hub_only(const struct http_api_call *call) {
     http_api_refuse(call, 404, "hub_only", message);
 }
 
+static void get_openapi(const struct http_api_call *call) {
+    http_respond(call->connection, 200, "application/json", openapi_text(), NULL);
+}
+
 static void get_whoami(const struct http_api_call *call) {
     http_api_whoami(call, "upstreamd", NULL);
 }
@@ -108,6 +113,7 @@ static const struct http_api_endpoint endpoints[] = {
     {HTTP_METHOD_GET, TOKEN_READ, "/metrics", api_get_metrics},
     {HTTP_METHOD_GET, TOKEN_READ, "/stream", api_get_fleet_stream},
     {HTTP_METHOD_GET, TOKEN_READ, "/history", api_get_history},
+    {HTTP_METHOD_GET, TOKEN_READ, "/openapi.json", get_openapi},
     {HTTP_METHOD_GET, TOKEN_ANY, "/whoami", get_whoami},
     {HTTP_METHOD_GET, 0, "/healthz", get_health},
     {HTTP_METHOD_GET, 0, "/", dashboard_get},

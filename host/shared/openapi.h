@@ -1,6 +1,6 @@
 /* openapi.h - the contract as the program serves it: docs/openapi.json, embedded at build time. */
-#ifndef HOST_HUBD_OPENAPI_H
-#define HOST_HUBD_OPENAPI_H
+#ifndef HOST_SHARED_OPENAPI_H
+#define HOST_SHARED_OPENAPI_H
 
 #include "hal/base.h"
 

@@ -1,4 +1,4 @@
-#include "host/hubd/api/openapi.h"
+#include "host/shared/openapi.h"
 
 /* The assembler reads the file; the Makefile names it as something this object depends on. */
 __asm__(".section .rodata\n"
