@@ -37,6 +37,10 @@ class Pair:
         for one in self.programs:
             one.kill()
 
+    def wait(self):
+        for one in self.programs:
+            one.wait()
+
     def stop(self):
         return [one.stop() for one in self.programs]
 

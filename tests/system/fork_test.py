@@ -98,20 +98,26 @@ class Forked(fleet_rig.FleetCase):
         self.assertEqual(page, {name: process[name] for name in page})
         self.assertEqual((False, None), tuple(self.process(kept)[name] for name in ("lost", "status_detail")))
 
+    def save_database(self):
+        with sqlite3.connect(self.database) as now, sqlite3.connect(self.path("older")) as copy:
+            now.backup(copy)
+
+    def restore_database(self):
+        for end in ("", "-wal", "-shm"):
+            if os.path.exists(self.database + end):
+                os.remove(self.database + end)
+        shutil.copy(self.path("older"), self.database)
+
     def test_an_older_database_grants_again_when_all_hubs_have_told_what_they_have(self):
         self.start_fleet(1, 1)
         kept = self.wait_end(self.submit("quick", phone="HUB-1-001"))["process_id"]
-        with sqlite3.connect(self.database) as now, sqlite3.connect(self.path("older")) as copy:
-            now.backup(copy)
+        self.save_database()
         body = hub_rig.order("quick", "again", phone="HUB-2-001")
         answer = self.client.post("/capability-requests/enqueue", body)
         forgotten = self.wait_end(answer.body["process_id"])["process_id"]
         self.upstream.kill()
         self.upstream.wait()
-        for end in ("", "-wal", "-shm"):
-            if os.path.exists(self.database + end):
-                os.remove(self.database + end)
-        shutil.copy(self.path("older"), self.database)
+        self.restore_database()
         self.start_upstream("--restored")
         self.assertEqual("completed", self.process(kept)["status"])
         self.assertEqual(404, self.client.get("/processes/" + forgotten).status)

@@ -93,6 +93,16 @@ class Postgres:
         """Drops every table: a new database."""
         self.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
+    def save(self, name):
+        """A copy of the database, for restore()."""
+        self.run("pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", "farm", "-f",
+                 os.path.join(self.folder, name), "postgres")
+
+    def restore(self, name):
+        self.empty()
+        self.run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port),
+                 "-U", "farm", "-f", os.path.join(self.folder, name), "postgres")
+
     def kill(self):
         """The way a machine dies, but for its disk: no process of it is left."""
         with open(self.folder + "/data/postmaster.pid", encoding="ascii") as file:
