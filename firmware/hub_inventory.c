@@ -43,19 +43,25 @@ static void find_rows(const struct hub *hub, struct rows *rows) {
     }
 }
 
+/* The digest of a record; one that cannot be read leaves zeros. */
+static void put_digest(struct hub *hub, struct store_key key, uint8_t digest[SYNC_DIGEST_BYTES]) {
+    struct store_record record;
+    if (store_read(&hub->store, key, hub->read_buffer, hub->record_bytes, &record) == STATUS_OK) {
+        sync_inventory_digest(record.body, digest);
+    }
+}
+
 static void put_row(struct hub *hub, struct cbor_writer *writer, uint32_t process) {
     const struct hub_process *of = &hub->processes[process];
-    struct store_record record;
     struct sync_inventory_row row = {.process = of->number,
                                      .generation = of->image.generation,
                                      .revision = of->revision,
                                      .status = of->status};
     /* One of the new life proves nothing of what was before it. */
-    bool is_older = store_slot(&hub->store, of->tail)->seq <= hub->image.life.seq;
-    if (is_older && store_read(&hub->store, of->tail, hub->read_buffer, hub->record_bytes,
-                               &record) == STATUS_OK) {
-        sync_inventory_digest(record.body, row.digest);
+    if (store_slot(&hub->store, of->tail)->seq <= hub->image.life.seq) {
+        put_digest(hub, of->tail, row.digest);
     }
+    put_digest(hub, (struct store_key){RECORD_REQUEST, process}, row.request);
     sync_inventory_row_write(writer, &row);
 }
 

@@ -7,6 +7,7 @@
 enum {
     PAGE_FIELDS = 3,
     ROW_FIELDS = 5,
+    ROW_LATER = 1,
     VERDICTS_FIELDS = 2,
     OK_FIELDS = 2,
     MISSING_FIELDS = 3,
@@ -49,12 +50,13 @@ void sync_inventory_digest(struct bytes record, uint8_t digest[SYNC_DIGEST_BYTES
 }
 
 void sync_inventory_row_write(struct cbor_writer *writer, const struct sync_inventory_row *row) {
-    cbor_put_array(writer, ROW_FIELDS);
+    cbor_put_array(writer, ROW_FIELDS + ROW_LATER);
     cbor_put_uint(writer, row->process);
     cbor_put_uint(writer, row->generation);
     cbor_put_uint(writer, row->revision);
     cbor_put_uint(writer, row->status);
     cbor_put_bytes(writer, (struct bytes){row->digest, SYNC_DIGEST_BYTES});
+    cbor_put_bytes(writer, (struct bytes){row->request, SYNC_DIGEST_BYTES});
 }
 
 void sync_inventory_write(struct cbor_writer *writer, const struct sync_inventory *inventory) {
@@ -70,17 +72,27 @@ void sync_inventory_write(struct cbor_writer *writer, const struct sync_inventor
     cbor_put_raw(writer, inventory->rows);
 }
 
+static void get_digest(struct cbor_reader *reader, uint8_t digest[SYNC_DIGEST_BYTES]) {
+    struct bytes bytes = cbor_get_bytes(reader, SYNC_DIGEST_BYTES);
+    reader->failed = reader->failed || bytes.size != SYNC_DIGEST_BYTES;
+    if (!reader->failed) {
+        memcpy(digest, bytes.data, SYNC_DIGEST_BYTES);
+    }
+}
+
 static void get_row(struct cbor_reader *reader, struct sync_inventory_row *row) {
+    *row = (struct sync_inventory_row){0};
     uint64_t newer = get_fields(reader, ROW_FIELDS);
     row->process = cbor_get_uint(reader, SYNC_SEQ_MAX);
     row->generation = get_u32(reader);
     row->revision = cbor_get_uint(reader, SYNC_SEQ_MAX);
     row->status = (uint8_t)cbor_get_uint(reader, UINT8_MAX);
-    struct bytes digest = cbor_get_bytes(reader, SYNC_DIGEST_BYTES);
-    reader->failed = reader->failed || digest.size != SYNC_DIGEST_BYTES || row->process == 0;
-    if (!reader->failed) {
-        memcpy(row->digest, digest.data, SYNC_DIGEST_BYTES);
+    get_digest(reader, row->digest);
+    if (newer >= ROW_LATER) {
+        get_digest(reader, row->request);
+        newer -= ROW_LATER;
     }
+    reader->failed = reader->failed || row->process == 0;
     skip_newer(reader, newer);
 }
 

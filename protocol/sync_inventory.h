@@ -27,6 +27,9 @@ struct sync_inventory_row {
     uint8_t status;                    /* row of SPEC.md section 3 in that record */
     uint8_t digest[SYNC_DIGEST_BYTES]; /* SHA-256 of that record, cut; zeros: it is of the new life,
                                           or cannot be read */
+    /* Of a later step. Of its request's record, cut as well: a hub whose flash was restored may
+     * have given a number twice. Zeros: an older hub does not say, or it cannot be read. */
+    uint8_t request[SYNC_DIGEST_BYTES];
 };
 
 /* Every process that the hub has from `from` on, in the order of their numbers: to the last row

@@ -310,6 +310,12 @@ static void a_record_that_cannot_be_read_proves_nothing(void **state) {
     assert_true(fork_page(&rig, FORK_PAGE_BYTES, &page));
     assert_true(sync_inventory_next(&page.rows, &row));
     assert_memory_not_equal(row.digest, zeros, sizeof zeros);
+    assert_memory_not_equal(row.request, zeros, sizeof zeros);
+    const struct store_key request = {RECORD_REQUEST, process};
+    rig.flash.cells[store_slot(&rig.hub.store, request)->where + 24] ^= 0x10;
+    assert_true(fork_page(&rig, FORK_PAGE_BYTES, &page));
+    assert_true(sync_inventory_next(&page.rows, &row));
+    assert_memory_equal(row.request, zeros, sizeof zeros);
 }
 
 static void verdicts_count_once_and_in_their_order(void **state) {

@@ -134,6 +134,43 @@ static void what_ended_upstream_ends_at_the_hub(void **state) {
     assert_true(world.fleet.counters.conflicts == 1);
 }
 
+/* What the hub has as its process `number` is upstream's process of that number. */
+static const struct db_fork_row *upstream_row(uint64_t number) {
+    static struct db_fork_row row;
+    struct db_store store = {0};
+    memcpy(store.hub_id, "hub", 4);
+    memcpy(store.store_id, world.rig.hub.store.id, SYNC_STORE_ID_BYTES);
+    assert_int_equal(db_store_find(&world.db, &store), STATUS_OK);
+    return db_fork_row(&world.db, store.id, number, &row) == STATUS_OK ? &row : NULL;
+}
+
+static void work_taken_before_first_contact_is_not_ended_by_another_ones_end(void **state) {
+    (void)state;
+    world_exchange(&world, WORLD_NO_LOSS);
+    world_take_flash(&world, flashes[0]);
+    uint32_t process = rig_submit(&world.rig, &one);
+    uint64_t number = rig_process(&world.rig, process)->number;
+    world_run(&world, RECORD_SUCCESS);
+    world_exchange(&world, WORLD_NO_LOSS);
+    assert_int_equal(upstream_row(number)->status, 9);
+    uint64_t revision = upstream_row(number)->revision;
+    world_set_flash(&world, flashes[0]);
+    process = rig_submit(&world.rig, &two);
+    assert_int_equal(rig_process(&world.rig, process)->number, number);
+    world_run(&world, RECORD_SUCCESS);
+    world_run(&world, RECORD_SUCCESS);
+    world_converge(&world, 20);
+    assert_int_equal(world.rig.hub.counters.ended_upstream, 0);
+    assert_int_equal(rig_process(&world.rig, process)->status, 9); /* both of its items ran */
+    assert_int_equal(rig_process(&world.rig, process)->image.item_count, 2);
+    const struct db_fork_row *aside = upstream_row(
+        UINT64_C(2) << RECORD_NUMBER_BITS | UINT64_C(1) << (RECORD_NUMBER_BITS - 1) | number);
+    assert_non_null(aside);
+    assert_int_equal(aside->status, 9);
+    assert_true(aside->revision == revision);
+    assert_true(aside->is_sealed && !aside->is_lost);
+}
+
 static void a_hub_without_upstream_for_long_tells_all_it_has(void **state) {
     (void)state;
     world.rig.hub.has_upstream = false;
@@ -283,10 +320,8 @@ static void step(struct sim_dice *dice, uint8_t *taken_flash, uint8_t *taken_db)
     case 0:
     case 1:
     case 2:
-        if (!world.is_restored) { /* numbers are new from first contact on */
-            (void)!rig_accept(&world.rig, sim_dice_roll(dice, 2) == 0 ? &one : &two, &accepted);
-            rig_settle(&world.rig);
-        }
+        (void)!rig_accept(&world.rig, sim_dice_roll(dice, 2) == 0 ? &one : &two, &accepted);
+        rig_settle(&world.rig);
         break;
     case 3:
     case 4:
@@ -390,21 +425,23 @@ PARTS(PART)
 
 int host_fork_tests(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-    const struct CMUnitTest tests[] = {TEST(without_a_fork_nothing_changes),
-                                       TEST(a_flash_of_any_age_finds_its_way_back),
-                                       TEST(a_database_of_any_age_finds_its_way_back),
-                                       TEST(both_of_any_age_find_their_way_back),
-                                       TEST(numbers_of_a_new_life_are_new),
-                                       TEST(what_ended_upstream_ends_at_the_hub),
-                                       TEST(a_hub_without_upstream_for_long_tells_all_it_has),
-                                       TEST(a_page_that_comes_late_takes_nothing),
-                                       TEST(a_fork_before_the_inventory_is_done_leaves_nothing_out),
-                                       TEST(no_lease_is_given_before_the_inventory_is_done),
-                                       TEST(a_cut_anywhere_on_the_way_out_only_delays_it),
-                                       TEST(two_hosts_with_one_certificate_are_quarantined),
-                                       TEST(a_second_store_of_a_hub_begins_in_a_later_epoch),
+    const struct CMUnitTest tests[] = {
+        TEST(without_a_fork_nothing_changes),
+        TEST(a_flash_of_any_age_finds_its_way_back),
+        TEST(a_database_of_any_age_finds_its_way_back),
+        TEST(both_of_any_age_find_their_way_back),
+        TEST(numbers_of_a_new_life_are_new),
+        TEST(what_ended_upstream_ends_at_the_hub),
+        TEST(work_taken_before_first_contact_is_not_ended_by_another_ones_end),
+        TEST(a_hub_without_upstream_for_long_tells_all_it_has),
+        TEST(a_page_that_comes_late_takes_nothing),
+        TEST(a_fork_before_the_inventory_is_done_leaves_nothing_out),
+        TEST(no_lease_is_given_before_the_inventory_is_done),
+        TEST(a_cut_anywhere_on_the_way_out_only_delays_it),
+        TEST(two_hosts_with_one_certificate_are_quarantined),
+        TEST(a_second_store_of_a_hub_begins_in_a_later_epoch),
 #define PART(n) TEST(whatever_happens_both_ends_agree_in_the_end_##n),
-                                       PARTS(PART)
+        PARTS(PART)
 #undef PART
     };
 #undef TEST

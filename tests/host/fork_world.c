@@ -182,27 +182,51 @@ struct row {
     int64_t store;
     uint8_t status;
     bool is_lost;
+    uint8_t request[SYNC_DIGEST_BYTES]; /* zeros: it is not there (yet) */
 };
 
+static void read_request(struct world *world, struct row *row) {
+    struct db_image image = {.buffer = image_buffer};
+    const uint64_t path[3] = {row->number};
+    if (db_object_get(&world->db, row->store, RECORD_REQUEST, path, &image) == STATUS_OK) {
+        sync_inventory_digest(image.bytes, row->request);
+    }
+}
+
+static bool is_same(const struct world_end *end, const struct row *row) {
+    return end->store == row->store && memcmp(end->request, row->request, sizeof row->request) == 0;
+}
+
 static void note_end(struct world *world, const struct row *row, uint32_t generation) {
-    uint64_t number = row->number;
     uint8_t status = row->status;
+    struct world_end now = {.store = row->store, .generation = generation, .status = status};
+    memcpy(now.request, row->request, sizeof now.request);
     for (uint32_t i = 0; i < world->end_count; i++) {
         struct world_end *end = &world->ends[i];
-        if (end->process != number || end->store != row->store) {
+        if (!is_same(end, row)) {
             continue;
         }
         if (process_is_terminal(end->status) && generation <= end->generation &&
             status != end->status) {
             fail_msg("process %llx had ended in row %u, and is in row %u now",
-                     (unsigned long long)number, end->status, status);
+                     (unsigned long long)row->number, end->status, status);
         }
-        *end = (struct world_end){row->store, number, generation, status};
+        *end = now;
         return;
     }
     if (process_is_terminal(status) && world->end_count < WORLD_ENDS) {
-        world->ends[world->end_count] = (struct world_end){row->store, number, generation, status};
+        world->ends[world->end_count] = now;
         world->end_count += 1;
+    }
+}
+
+static void assert_kept(const struct world_end *end, const struct row *rows, uint32_t count) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        found += is_same(end, &rows[i]);
+    }
+    if (found != 1) {
+        fail_msg("%u processes have the request of one that ended in row %u", found, end->status);
     }
 }
 
@@ -215,9 +239,10 @@ static uint32_t read_rows(struct world *world, struct row rows[WORLD_ENDS]) {
                                         &statement, NULL),
                      SQLITE_OK);
     while (sqlite3_step(statement) == SQLITE_ROW && count < WORLD_ENDS) {
-        rows[count] = (struct row){
-            (uint64_t)sqlite3_column_int64(statement, 0), sqlite3_column_int64(statement, 1),
-            (uint8_t)sqlite3_column_int(statement, 2), sqlite3_column_int(statement, 3) != 0};
+        rows[count] = (struct row){.number = (uint64_t)sqlite3_column_int64(statement, 0),
+                                   .store = sqlite3_column_int64(statement, 1),
+                                   .status = (uint8_t)sqlite3_column_int(statement, 2),
+                                   .is_lost = sqlite3_column_int(statement, 3) != 0};
         count += 1;
     }
     sqlite3_finalize(statement);
@@ -225,10 +250,17 @@ static uint32_t read_rows(struct world *world, struct row rows[WORLD_ENDS]) {
 }
 
 static void note_ends(struct world *world) {
+    static const uint8_t none[SYNC_DIGEST_BYTES];
     static struct row rows[WORLD_ENDS];
     uint32_t count = read_rows(world, rows);
     for (uint32_t i = 0; i < count; i++) {
-        note_end(world, &rows[i], generation_of(world, rows[i].store, rows[i].number));
+        read_request(world, &rows[i]);
+        if (memcmp(rows[i].request, none, sizeof none) != 0) {
+            note_end(world, &rows[i], generation_of(world, rows[i].store, rows[i].number));
+        }
+    }
+    for (uint32_t i = 0; i < world->end_count; i++) {
+        assert_kept(&world->ends[i], rows, count);
     }
 }
 

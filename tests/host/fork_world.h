@@ -38,7 +38,7 @@ struct world_upstream {
 
 struct world_end {
     int64_t store;
-    uint64_t process;
+    uint8_t request[SYNC_DIGEST_BYTES]; /* a process is what was asked for: numbers may move */
     uint32_t generation;
     uint8_t status;
 };

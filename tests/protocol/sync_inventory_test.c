@@ -30,7 +30,12 @@ static struct bytes write_page(const struct sync_inventory_row *rows, uint32_t c
 }
 
 static const struct sync_inventory_row two_rows[] = {
-    {.process = 1, .generation = 1, .revision = 7, .status = 9, .digest = {1, 2, 3}},
+    {.process = 1,
+     .generation = 1,
+     .revision = 7,
+     .status = 9,
+     .digest = {1, 2, 3},
+     .request = {4, 5, 6}},
     {.process = 300, .generation = 2, .revision = UINT64_C(1) << 40, .status = 4},
 };
 
@@ -49,8 +54,28 @@ static void a_page_reads_as_it_was_written(void **state) {
         assert_int_equal(row.generation, two_rows[i].generation);
         assert_int_equal(row.status, two_rows[i].status);
         assert_memory_equal(row.digest, two_rows[i].digest, SYNC_DIGEST_BYTES);
+        assert_memory_equal(row.request, two_rows[i].request, SYNC_DIGEST_BYTES);
     }
     assert_false(sync_inventory_next(&page.rows, &row));
+}
+
+static void a_row_of_an_older_hub_says_nothing_of_its_request(void **state) {
+    (void)state;
+    /* [1, false, [[5, 1, 7, 4, digest]]], and the same with a field that is no digest. */
+    static const uint8_t older[] = {0x83, 1, 0xf4, 0x81, 0x85, 5, 1, 7, 4,
+                                    0x48, 1, 2,    3,    4,    5, 6, 7, 8};
+    uint8_t wrong[sizeof older + 1];
+    static const uint8_t none[SYNC_DIGEST_BYTES];
+    struct sync_inventory page;
+    struct sync_inventory_row row;
+    assert_int_equal(sync_inventory_read((struct bytes){older, sizeof older}, &page), STATUS_OK);
+    assert_true(sync_inventory_next(&page.rows, &row));
+    assert_memory_equal(row.request, none, sizeof none);
+    memcpy(wrong, older, sizeof older);
+    wrong[4] = 0x86;
+    wrong[sizeof older] = 0x40;
+    assert_int_equal(sync_inventory_read((struct bytes){wrong, sizeof wrong}, &page),
+                     STATUS_MALFORMED);
 }
 
 static void a_hub_asks_for_a_new_epoch_with_one_word(void **state) {
@@ -193,6 +218,7 @@ static void every_changed_byte_is_survived(void **state) {
 int protocol_sync_inventory_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_page_reads_as_it_was_written),
+        cmocka_unit_test(a_row_of_an_older_hub_says_nothing_of_its_request),
         cmocka_unit_test(a_hub_asks_for_a_new_epoch_with_one_word),
         cmocka_unit_test(every_cut_of_a_page_is_refused),
         cmocka_unit_test(rows_that_do_not_grow_are_refused),

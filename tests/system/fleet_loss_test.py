@@ -115,6 +115,20 @@ class Elsewhere(fleet_rig.FleetCase):
         self.assertEqual(self.rows("SELECT hub FROM fleet_items"), [("hub-2",)])
         self.assertTrue(phones.is_running())
 
+    def test_work_that_has_begun_follows_its_phone_too(self):
+        hubs = self.start_fleet(1, 0)
+        identity = self.submit("short", phone="HUB-1-001", inputs={"seconds": 8})
+        self.wait_status(identity, "executing")
+        hubs[0].simulator.kill()
+        self.wait_phones("HUB-1-001", state="absent", seconds=60)
+        hubs[1].kill()
+        hubs[1].ports = [self.start_phones(1, serial="HUB-1-001")[1]]
+        hubs[1].start()
+        process = self.wait_end(identity, 90)
+        self.assertEqual((process["status"], process["attempts"]), ("completed", 2), process)
+        self.assertEqual(self.rows("SELECT hub FROM fleet_items"), [("hub-2",)])
+        self.assertEqual(process["errors"][0]["category"], "phone_lost")
+
 
 class Told(fleet_rig.FleetCase):
     def test_a_stream_replays_and_follows_to_the_end(self):

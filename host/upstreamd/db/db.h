@@ -270,26 +270,41 @@ must_check enum status db_process_next(struct db *db, struct db_process *process
 struct db_fork_row {
     uint64_t revision;
     uint8_t status;
-    bool is_sealed; /* it had ended before the fork: only a later generation changes it */
+    bool is_sealed;  /* it had ended before the fork: only a later generation changes it */
+    bool is_waiting; /* for the inventory: nothing changes it before that */
+    bool is_in_doubt;
     bool is_lost;
 };
 must_check enum status db_fork_row(struct db *db, int64_t store, uint64_t number,
                                    struct db_fork_row *row);
 
-/* A new life of the store begins: leases and phones are told anew, what has ended is sealed. */
-must_check enum status db_fork_begin(struct db *db, int64_t store);
-/* The inventory of the life before was not complete: a process whose newest record is here may lack
- * others. No revision is the hub's any more, so that all of it is sent again. */
-must_check enum status db_fork_doubt(struct db *db, int64_t store);
+/* How the new life of a store begins. */
+struct db_fork_start {
+    bool has_inventory; /* to come */
+    bool is_in_doubt;   /* that of the life before was not complete: a process whose newest record
+                           is here may lack others, so that all of it is to be sent again */
+};
+/* A new life of the store begins: leases and phones are told anew, what has ended is sealed. With
+ * an inventory to come all of it waits for that. */
+must_check enum status db_fork_begin(struct db *db, int64_t store,
+                                     const struct db_fork_start *start);
 /* Whatever has not ended in this range is lost, until it is found. */
 must_check enum status db_fork_lose(struct db *db, int64_t store, uint64_t first, uint64_t last);
 /* The same for all other stores of its hub: this one has taken their place. */
 must_check enum status db_fork_lose_others(struct db *db, const struct db_store *store);
-must_check enum status db_fork_found(struct db *db, int64_t store, uint64_t number);
+/* The inventory has it. */
+must_check enum status db_fork_found(struct db *db, int64_t store, uint64_t number,
+                                     const struct db_fork_row *row);
+/* The process's next record behind the place `seq`: path = process, revision, place. */
+must_check enum status db_fork_event(struct db *db, int64_t store, uint64_t process, uint64_t seq,
+                                     struct db_image *image);
 must_check enum status db_fork_unseal(struct db *db, int64_t store, uint64_t number);
 /* A sealed process's revision goes on, and nothing else. */
 must_check enum status db_fork_raise(struct db *db, int64_t store, uint64_t number,
                                      uint64_t revision);
+/* What was known of a process before this life goes on under another number. */
+must_check enum status db_fork_renumber(struct db *db, const struct db_store *store,
+                                        uint64_t number, uint64_t other);
 must_check enum status db_fork_count_lost(struct db *db, uint64_t *count);
 
 /* How many processes are in each status row. */

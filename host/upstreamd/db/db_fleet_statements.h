@@ -73,8 +73,8 @@
                           "AND (refused_hub <> ?1 OR due_ms + 5000 <= ?2) " ITEM_ORDER             \
                           "LIMIT ?3 @SKIP_LOCKED")                                                 \
     STATEMENT(ITEM_MOVABLE, ITEM_SELECT                                                            \
-              "WHERE phase = 2 AND hub <> ?1 AND state = 1 AND withdrawing = 0 AND started = 0 "   \
-              "AND assigned_ms <= ?2 AND (phone = '' OR phone IN "                                 \
+              "WHERE phase = 2 AND hub <> ?1 AND state = 1 AND withdrawing = 0 "                   \
+              "AND assigned_ms <= ?2 AND ((phone = '' AND started = 0) OR phone IN "               \
               "(SELECT id FROM fleet_phones WHERE hub = ?1 AND state > 0)) " ITEM_ORDER            \
               "LIMIT ?3 @SKIP_LOCKED")                                                             \
     STATEMENT(ITEM_OF_HUB, ITEM_SELECT "WHERE phase = 2 AND hub = ?1 "                             \
@@ -137,8 +137,11 @@
                               "ORDER BY renew_ms LIMIT 1")                                         \
     STATEMENT(HUBS_READY, "SELECT hub, count(*) FROM fleet_phones WHERE state = 5 GROUP BY hub "   \
                           "ORDER BY count(*) DESC, hub LIMIT ?1")                                  \
-    STATEMENT(ITEM_ANY_MOVABLE, "SELECT count(*) FROM fleet_items WHERE phase = 2 AND state = 1 "  \
-                                "AND withdrawing = 0 AND started = 0 AND assigned_ms <= ?1")       \
+    STATEMENT(ITEM_ANY_MOVABLE,                                                                    \
+              "SELECT count(*) FROM fleet_items WHERE phase = 2 AND state = 1 "                    \
+              "AND withdrawing = 0 AND assigned_ms <= ?1 AND (started = 0 OR "                     \
+              "EXISTS(SELECT 1 FROM fleet_phones p WHERE p.id = "                                  \
+              "fleet_items.phone AND p.hub <> fleet_items.hub AND p.state > 0))")                  \
     STATEMENT(COMMAND_ADD, "INSERT INTO fleet_commands(epoch, hub, number, kind, process, item, "  \
                            "assignment, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")            \
     STATEMENT(COMMAND_NEXT, "SELECT number, kind, process, item, assignment, bytes "               \

@@ -1,5 +1,7 @@
 #include "host/upstreamd/db/db_statements.h"
 
+enum { SEALED = 1, WAITING = 2, IN_DOUBT = 4 };
+
 static struct sql_statement *prepare(struct db *db, enum db_statement which, int64_t store,
                                      uint64_t number) {
     struct sql_statement *statement = db_statement(db, which);
@@ -16,7 +18,9 @@ enum status db_fork_row(struct db *db, int64_t store, uint64_t number, struct db
         *row = (struct db_fork_row){
             .revision = sql_number(statement, 0),
             .status = (uint8_t)sql_number(statement, 1),
-            .is_sealed = sql_number(statement, 2) != 0,
+            .is_sealed = (sql_number(statement, 2) & SEALED) != 0,
+            .is_waiting = (sql_number(statement, 2) & WAITING) != 0,
+            .is_in_doubt = (sql_number(statement, 2) & IN_DOUBT) != 0,
             .is_lost = sql_number(statement, 3) != 0,
         };
         sql_finish(statement);
@@ -36,14 +40,12 @@ static enum status post_for_store(struct db *db, enum db_statement which, int64_
     return post(db, statement);
 }
 
-enum status db_fork_begin(struct db *db, int64_t store) {
+enum status db_fork_begin(struct db *db, int64_t store, const struct db_fork_start *start) {
+    uint64_t bits = start->has_inventory ? WAITING : 0;
+    bits |= start->is_in_doubt ? IN_DOUBT : 0;
     enum status status = post_for_store(db, DB_FORK_LEASES, store);
     status = status == STATUS_OK ? post_for_store(db, DB_FORK_PHONES, store) : status;
-    return status == STATUS_OK ? post_for_store(db, DB_FORK_SEAL, store) : status;
-}
-
-enum status db_fork_doubt(struct db *db, int64_t store) {
-    return post_for_store(db, DB_FORK_DOUBT, store);
+    return status == STATUS_OK ? post(db, prepare(db, DB_FORK_SEAL, store, bits)) : status;
 }
 
 enum status db_fork_lose(struct db *db, int64_t store, uint64_t first, uint64_t last) {
@@ -59,8 +61,11 @@ enum status db_fork_lose_others(struct db *db, const struct db_store *store) {
     return sql_post(statement);
 }
 
-enum status db_fork_found(struct db *db, int64_t store, uint64_t number) {
-    return post(db, prepare(db, DB_FORK_FOUND, store, number));
+enum status db_fork_found(struct db *db, int64_t store, uint64_t number,
+                          const struct db_fork_row *row) {
+    struct sql_statement *statement = prepare(db, DB_FORK_FOUND, store, number);
+    sql_bind_number(statement, 3, row->is_sealed ? SEALED : 0);
+    return post(db, statement);
 }
 
 enum status db_fork_unseal(struct db *db, int64_t store, uint64_t number) {
@@ -71,6 +76,24 @@ enum status db_fork_raise(struct db *db, int64_t store, uint64_t number, uint64_
     struct sql_statement *statement = prepare(db, DB_FORK_RAISE, store, number);
     sql_bind_number(statement, 3, revision);
     return post(db, statement);
+}
+
+enum status db_fork_renumber(struct db *db, const struct db_store *store, uint64_t number,
+                             uint64_t other) {
+    static const enum db_statement moves[] = {DB_FORK_ASIDE_RECORDS, DB_FORK_ASIDE_OBJECTS,
+                                              DB_FORK_ASIDE, DB_KEEP_PART};
+    enum status status = db_batch_make_room(db); /* nothing is remembered of it */
+    for (size_t i = 0; i < array_count(moves) && status == STATUS_OK; i++) {
+        struct sql_statement *statement = prepare(db, moves[i], store->id, number);
+        if (moves[i] != DB_KEEP_PART) {
+            sql_bind_number(statement, 3, other);
+        }
+        if (moves[i] == DB_FORK_ASIDE_RECORDS || moves[i] == DB_FORK_ASIDE_OBJECTS) {
+            sql_bind_number(statement, 4, db_place(store, 0));
+        }
+        status = sql_post(statement);
+    }
+    return status;
 }
 
 enum status db_fork_count_lost(struct db *db, uint64_t *count) {

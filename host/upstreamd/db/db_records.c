@@ -368,6 +368,11 @@ enum status db_event_next(struct db *db, int64_t store, uint64_t process, uint64
     return read_image(db, prepare_image(db, DB_EVENT_NEXT, store, process, revision), image);
 }
 
+enum status db_fork_event(struct db *db, int64_t store, uint64_t process, uint64_t seq,
+                          struct db_image *image) {
+    return read_image(db, prepare_image(db, DB_FORK_EVENT, store, process, seq), image);
+}
+
 /* ---- phones ---- */
 
 void db_phone_walk(struct db *db, const struct db_phone *behind, const char *only, uint32_t limit) {

@@ -158,17 +158,24 @@
 #define DB_FORK_STATEMENTS(STATEMENT)                                                              \
     STATEMENT(FORK_LEASES, "DELETE FROM leases WHERE store = ?1")                                  \
     STATEMENT(FORK_PHONES, "DELETE FROM objects WHERE store = ?1 AND kind = 1")                    \
-    STATEMENT(FORK_SEAL, "UPDATE processes SET sealed = 1 "                                        \
-                         "WHERE store = ?1 AND NOT (status = 2 OR (status >= 4 AND status <= 7))") \
-    STATEMENT(FORK_DOUBT, "UPDATE processes SET revision = revision + 1 WHERE store = ?1")         \
+    STATEMENT(FORK_SEAL, "UPDATE processes SET sealed = ?2 + CASE WHEN status = 2 "                \
+                         "OR (status >= 4 AND status <= 7) THEN 0 ELSE 1 END WHERE store = ?1")    \
     STATEMENT(FORK_LOSE, "UPDATE processes SET lost = 1 WHERE store = ?1 AND number >= ?2 "        \
                          "AND number <= ?3 AND lost = 0 "                                          \
                          "AND (status = 2 OR (status >= 4 AND status <= 7))")                      \
     STATEMENT(FORK_OTHERS, "UPDATE processes SET lost = 1 WHERE lost = 0 AND store IN "            \
                            "(SELECT id FROM stores WHERE hub_id = ?1 AND id <> ?2) "               \
                            "AND (status = 2 OR (status >= 4 AND status <= 7))")                    \
-    STATEMENT(FORK_FOUND, "UPDATE processes SET lost = 0 WHERE store = ?1 AND number = ?2")        \
+    STATEMENT(FORK_FOUND, "UPDATE processes SET lost = 0, sealed = ?3 "                            \
+                          "WHERE store = ?1 AND number = ?2")                                      \
     STATEMENT(FORK_UNSEAL, "UPDATE processes SET sealed = 0 WHERE store = ?1 AND number = ?2")     \
+    STATEMENT(FORK_ASIDE_RECORDS, "UPDATE records SET process = ?3 WHERE store = ?1 "              \
+                                  "AND process = ?2 AND seq < ?4")                                 \
+    STATEMENT(FORK_ASIDE_OBJECTS, "UPDATE objects SET a = ?3 WHERE store = ?1 "                    \
+                                  "AND kind IN (2, 3, 4, 5) AND a = ?2 AND seq < ?4")              \
+    STATEMENT(FORK_ASIDE, "UPDATE processes SET number = ?3 WHERE store = ?1 AND number = ?2")     \
+    STATEMENT(FORK_EVENT, "SELECT bytes, process, revision, seq FROM records WHERE store = ?1 "    \
+                          "AND process = ?2 AND seq > ?3 ORDER BY seq LIMIT 1")                    \
     STATEMENT(FORK_RAISE, "UPDATE processes SET revision = ?3 "                                    \
                           "WHERE store = ?1 AND number = ?2 AND revision < ?3")                    \
     STATEMENT(FORK_ROW, "SELECT revision, status, sealed, lost FROM processes "                    \

@@ -5,6 +5,7 @@
 #include <string.h>
 
 static uint8_t phone_buffer[DB_RECORD_MAX];
+static uint8_t waiting_buffer[DB_RECORD_MAX];
 
 /* A database that has nothing to change is as good as one that has changed it. */
 static enum status tolerate(enum status status) {
@@ -262,6 +263,7 @@ static enum status find_seal(struct apply *apply, uint64_t number) {
     *seal = (struct apply_seal){.number = number};
     enum status status = tolerate(db_fork_row(apply->db, apply->store->id, number, &row));
     seal->is_sealed = row.is_sealed;
+    seal->is_waiting = row.is_waiting;
     if (status == STATUS_OK && row.is_sealed) {
         status = find_generation(apply, number, &seal->generation);
     }
@@ -291,6 +293,9 @@ static enum status pass_seal(struct apply *apply, const struct record_header *he
         return STATUS_OK;
     }
     enum status status = find_seal(apply, header->path[0]);
+    if (status == STATUS_OK && apply->seal.is_waiting) {
+        return STATUS_TERMINAL;
+    }
     if (status != STATUS_OK || !apply->seal.is_sealed) {
         return status;
     }
@@ -345,4 +350,24 @@ enum status apply_record(struct apply *apply, uint64_t seq, struct bytes bytes,
         status = STATUS_OK;
     }
     return status;
+}
+
+enum status apply_waiting(struct apply *apply, uint64_t number) {
+    struct db_image image = {.buffer = waiting_buffer, .path = {0, 0, db_place(apply->store, 0)}};
+    enum status status = STATUS_OK;
+    apply->seal = (struct apply_seal){0};
+    while (status == STATUS_OK) {
+        struct cbor_reader reader;
+        struct db_record record = {.store = apply->store->id, .is_known = true};
+        status = db_fork_event(apply->db, record.store, number, image.path[2], &image);
+        if (status == STATUS_OK) {
+            record.seq = image.path[2];
+            record.bytes = image.bytes;
+            cbor_reader_init(&reader, image.bytes);
+            record_get_header(&reader, &record.header);
+            status = apply_known(apply, &record, &reader);
+            status = status == STATUS_MALFORMED ? STATUS_OK : status; /* counted when it came */
+        }
+    }
+    return tolerate(status);
 }

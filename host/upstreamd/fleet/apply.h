@@ -10,6 +10,7 @@ struct apply_seal {
     uint64_t number;
     uint32_t generation;
     bool is_sealed;
+    bool is_waiting;
 };
 
 struct apply {
@@ -26,11 +27,15 @@ struct apply {
 };
 
 /* After a fork what ended before it stays as it was (SPEC.md section 8): only a later generation of
- * a process changes it.
+ * a process changes it. What is told of a process before the inventory says which one it is, is
+ * history until then.
  *
  * `chain` on a group's last record, else NULL. IO: the database. A record that is not understood is
  * kept as it is and is no error: it must not stop the ones behind it. */
 must_check enum status apply_record(struct apply *apply, uint64_t seq, struct bytes bytes,
                                     const uint8_t *chain);
+
+/* What this life has told of a process before the inventory had it, which was history until now. */
+must_check enum status apply_waiting(struct apply *apply, uint64_t number);
 
 #endif

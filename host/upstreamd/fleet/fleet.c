@@ -130,9 +130,8 @@ static enum status store_group(struct apply *apply, const struct sync_group *gro
     return status;
 }
 
-/* A boot whose clock the hub has not told yet: what it says now, or the moment the push came. */
-static enum status learn_clock(struct fleet *fleet, const struct db_store *store,
-                               const struct record_time *now) {
+enum status fleet_learn_clock(struct fleet *fleet, const struct db_store *store,
+                              const struct record_time *now) {
     uint64_t wall_ms = now->wall_ms > 0 ? now->wall_ms : fleet->now.wall_ms;
     struct record_boot boot = {now->boot, wall_ms - now->mono_ms};
     enum status status = STATUS_OK;
@@ -143,6 +142,17 @@ static enum status learn_clock(struct fleet *fleet, const struct db_store *store
         status = db_boots_get(fleet->db, store->id, fleet->boots, &fleet->boot_count);
     }
     return status;
+}
+
+void fleet_begin_apply(struct fleet *fleet, const struct db_store *store, const struct db_hub *hub,
+                       struct apply *apply) {
+    *apply =
+        (struct apply){.db = fleet->db, .store = store, .clock = {fleet->boots, fleet->boot_count}};
+    apply->parts = (struct parts){.db = fleet->db,
+                                  .store = store->id,
+                                  .hub = hub->id,
+                                  .clock = &apply->clock,
+                                  .now_ms = fleet->now.wall_ms};
 }
 
 /* What never came is counted once: a gap that grew is told as a whole. */
@@ -172,15 +182,10 @@ static enum status store_groups(struct fleet *fleet, struct db_store *store,
                                 const struct sync_push *push, struct db_hub *hub) {
     struct sync_push walk = *push;
     struct sync_group group;
-    enum status status = learn_clock(fleet, store, &push->now);
+    enum status status = fleet_learn_clock(fleet, store, &push->now);
     status = status == STATUS_OK ? db_prefetch(fleet->db, store->id, push) : status;
-    struct apply apply = {
-        .db = fleet->db, .store = store, .clock = {fleet->boots, fleet->boot_count}};
-    apply.parts = (struct parts){.db = fleet->db,
-                                 .store = store->id,
-                                 .hub = hub->id,
-                                 .clock = &apply.clock,
-                                 .now_ms = fleet->now.wall_ms};
+    struct apply apply;
+    fleet_begin_apply(fleet, store, hub, &apply);
     while (status == STATUS_OK && sync_group_next(&walk, &group)) {
         if (group.first_seq <= store->cursor) {
             fleet->counters.duplicates += group.record_count;
@@ -325,7 +330,7 @@ static enum status store_push(struct fleet *fleet, const struct fleet_visit *vis
     /* One that came late, behind a newer push, knows nothing of what that told. */
     bool is_newest = visit->push->last_seq >= store->cursor;
     if (status == STATUS_OK && reply->result == SYNC_OK && is_newest) {
-        status = fleet_judge_page(fleet, store, visit->push, reply);
+        status = fleet_judge_page(fleet, visit);
     }
     reply->cursor = store->cursor;
     memcpy(reply->chain, store->chain, RECORD_CHAIN_BYTES);

@@ -18,14 +18,11 @@ static enum status begin_life(struct fleet *fleet, struct db_store *store, bool 
     store->named = 0;
     store->cursor = 0;
     memset(store->chain, 0, sizeof store->chain);
-    bool was_listing = store->is_listing;
+    const struct db_fork_start start = {has_inventory, store->is_listing};
     store->is_listing = has_inventory;
     log_info("store_epoch hub=%s epoch=%u", store->hub_id, store->epoch);
     enum status status = db_store_put(fleet->db, store);
-    status = status == STATUS_OK ? db_fork_begin(fleet->db, store->id) : status;
-    if (status == STATUS_OK && was_listing) {
-        status = db_fork_doubt(fleet->db, store->id);
-    }
+    status = status == STATUS_OK ? db_fork_begin(fleet->db, store->id, &start) : status;
     if (status == STATUS_OK && !has_inventory) { /* what comes is all there is */
         status = db_fork_lose(fleet->db, store->id, 1, SYNC_SEQ_MAX);
     }

@@ -4,6 +4,7 @@
 #ifndef HOST_UPSTREAMD_FLEET_FORK_H
 #define HOST_UPSTREAMD_FLEET_FORK_H
 
+#include "host/upstreamd/fleet/apply.h"
 #include "host/upstreamd/fleet/fleet.h"
 #include "protocol/sync_inventory.h"
 
@@ -33,7 +34,13 @@ must_check enum status fleet_fork(struct fleet *fleet, const struct fleet_visit 
 
 /* Judges the page of the inventory in a push that was taken; the verdicts stay until
  * fleet_begin_turn(). Without room for them the hub asks again. */
-must_check enum status fleet_judge_page(struct fleet *fleet, struct db_store *store,
-                                        const struct sync_push *push, struct sync_reply *reply);
+must_check enum status fleet_judge_page(struct fleet *fleet, const struct fleet_visit *visit);
+
+/* Of fleet.c. A boot whose clock the hub has not told yet: what it says now, or the moment the push
+ * came. Then records of its life may be applied. */
+must_check enum status fleet_learn_clock(struct fleet *fleet, const struct db_store *store,
+                                         const struct record_time *now);
+void fleet_begin_apply(struct fleet *fleet, const struct db_store *store, const struct db_hub *hub,
+                       struct apply *apply);
 
 #endif

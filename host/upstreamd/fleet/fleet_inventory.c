@@ -1,6 +1,8 @@
 /* The inventory of a hub after a fork: what upstream makes of each row. */
 #include "host/upstreamd/fleet/fleet_fork.h"
 
+#include "host/shared/log.h"
+
 #include <string.h>
 
 static uint8_t image_buffer[DB_RECORD_MAX];
@@ -51,6 +53,55 @@ static enum status read_states(struct fleet *fleet, int64_t store, struct sync_v
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
+/* ---- two processes of one number ---- */
+
+enum sameness { UNKNOWN, SAME, OTHER };
+
+/* Whether upstream's process `number` began with the request of the hub's row: a hub whose flash
+ * was restored may have taken other work under a number before it reached upstream. */
+static enum status compare_request(struct fleet *fleet, int64_t store, uint64_t number,
+                                   const struct sync_inventory_row *row, enum sameness *sameness) {
+    static const uint8_t not_told[SYNC_DIGEST_BYTES];
+    struct db_image image = {.buffer = image_buffer};
+    const uint64_t path[3] = {number};
+    enum status status = STATUS_NOT_FOUND;
+    *sameness = UNKNOWN;
+    if (memcmp(row->request, not_told, sizeof not_told) != 0) {
+        status = db_object_get(fleet->db, store, RECORD_REQUEST, path, &image);
+    }
+    if (status == STATUS_OK) {
+        uint8_t digest[SYNC_DIGEST_BYTES];
+        sync_inventory_digest(image.bytes, digest);
+        *sameness = memcmp(digest, row->request, sizeof digest) == 0 ? SAME : OTHER;
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* Where a process goes on that has lost its number in the life `epoch`: hubs count up from 1. */
+static uint64_t number_aside(uint32_t epoch, uint64_t number) {
+    const uint64_t own = UINT64_C(1) << (RECORD_NUMBER_BITS - 1);
+    return (uint64_t)epoch << RECORD_NUMBER_BITS | own | (number & (own - 1));
+}
+
+/* Upstream's process makes room for the hub's, which may itself have been set aside before. */
+static enum status exchange(struct fleet *fleet, const struct db_store *store,
+                            const struct sync_inventory_row *row) {
+    uint64_t aside = number_aside(store->epoch, row->process);
+    enum status status = db_fork_renumber(fleet->db, store, row->process, aside);
+    log_warn("process_set_aside hub=%s number=%llu as=%llu", store->hub_id,
+             (unsigned long long)row->process, (unsigned long long)aside);
+    for (uint32_t epoch = store->base_epoch + 1; epoch < store->epoch && status == STATUS_OK;
+         epoch++) {
+        enum sameness sameness = UNKNOWN;
+        aside = number_aside(epoch, row->process);
+        status = compare_request(fleet, store->id, aside, row, &sameness);
+        if (status == STATUS_OK && sameness == SAME) {
+            return db_fork_renumber(fleet->db, store, aside, row->process);
+        }
+    }
+    return status;
+}
+
 /* ---- a row ---- */
 
 /* Whether upstream has the very record that is the hub's newest of this process. */
@@ -72,7 +123,7 @@ static enum status judge_known(struct fleet *fleet, int64_t store,
                                const struct db_fork_row *known, struct sync_verdict *verdict) {
     bool is_same = false;
     enum status status = STATUS_OK;
-    if (row->revision == known->revision && row->revision > 0) {
+    if (row->revision == known->revision && row->revision > 0 && !known->is_in_doubt) {
         status = compare(fleet, store, row, &is_same);
     }
     if (status != STATUS_OK || is_same) {
@@ -93,18 +144,35 @@ static enum status judge_known(struct fleet *fleet, int64_t store,
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-static enum status judge_row(struct fleet *fleet, int64_t store,
+/* The inventory has told which process it is. */
+static enum status find_row(struct fleet *fleet, struct apply *apply, uint64_t number,
+                            const struct db_fork_row *known) {
+    enum status status = STATUS_OK;
+    if (known->is_lost || known->is_waiting || known->is_in_doubt) {
+        status = db_fork_found(fleet->db, apply->store->id, number, known);
+    }
+    return status == STATUS_OK && known->is_waiting ? apply_waiting(apply, number) : status;
+}
+
+static enum status judge_row(struct fleet *fleet, struct apply *apply,
                              const struct sync_inventory_row *row, struct sync_verdict *verdict) {
+    int64_t store = apply->store->id;
     struct db_fork_row known;
+    enum sameness sameness = UNKNOWN;
     *verdict = (struct sync_verdict){.process = row->process, .kind = SYNC_VERDICT_OK};
     enum status status = db_fork_row(fleet->db, store, row->process, &known);
+    status =
+        status == STATUS_OK ? compare_request(fleet, store, row->process, row, &sameness) : status;
+    if (status == STATUS_OK && sameness == OTHER) {
+        verdict->revision = known.revision; /* readers have seen it under this number */
+        status = exchange(fleet, apply->store, row);
+        status = status == STATUS_OK ? db_fork_row(fleet->db, store, row->process, &known) : status;
+    }
     if (status == STATUS_NOT_FOUND) {
         verdict->kind = SYNC_VERDICT_MISSING;
-        return STATUS_OK;
+        return sameness == OTHER ? apply_waiting(apply, row->process) : STATUS_OK;
     }
-    if (status == STATUS_OK && known.is_lost) {
-        status = db_fork_found(fleet->db, store, row->process);
-    }
+    status = status == STATUS_OK ? find_row(fleet, apply, row->process, &known) : status;
     return status == STATUS_OK ? judge_known(fleet, store, row, &known, verdict) : status;
 }
 
@@ -119,14 +187,14 @@ static uint64_t last_of(const struct sync_inventory *page) {
     return page->has_more ? row.process : SYNC_SEQ_MAX;
 }
 
-static enum status judge_rows(struct fleet *fleet, int64_t store, struct sync_inventory *page,
+static enum status judge_rows(struct fleet *fleet, struct apply *apply, struct sync_inventory *page,
                               struct cbor_writer *writer, uint32_t *count) {
     struct sync_inventory_row row;
     struct sync_verdict verdict;
     enum status status = STATUS_OK;
     while (status == STATUS_OK && sync_inventory_next(&page->rows, &row)) {
         size_t size = writer->size;
-        status = judge_row(fleet, store, &row, &verdict);
+        status = judge_row(fleet, apply, &row, &verdict);
         sync_verdict_write(writer, &verdict);
         if (writer->overflow) { /* the hub goes on behind those that had room */
             writer->size = size;
@@ -138,8 +206,10 @@ static enum status judge_rows(struct fleet *fleet, int64_t store, struct sync_in
     return status;
 }
 
-enum status fleet_judge_page(struct fleet *fleet, struct db_store *store,
-                             const struct sync_push *push, struct sync_reply *reply) {
+enum status fleet_judge_page(struct fleet *fleet, const struct fleet_visit *visit) {
+    const struct sync_push *push = visit->push;
+    struct db_store *store = visit->store;
+    struct apply apply;
     struct sync_inventory page;
     uint8_t list[FLEET_VERDICT_BYTES - SYNC_PAGE_BYTES];
     struct cbor_writer writer;
@@ -154,14 +224,17 @@ enum status fleet_judge_page(struct fleet *fleet, struct db_store *store,
         store->is_listing = true;
         status = db_store_put(fleet->db, store);
     }
+    status = status == STATUS_OK ? fleet_learn_clock(fleet, store, &push->now) : status;
+    fleet_begin_apply(fleet, store, visit->hub, &apply);
     if (status == STATUS_OK) {
-        status = judge_rows(fleet, store->id, &page, &writer, &verdicts.count);
+        status = judge_rows(fleet, &apply, &page, &writer, &verdicts.count);
     }
+    fleet->has_changed = fleet->has_changed || apply.parts.has_changed;
     verdicts.list = (struct bytes){list, writer.size};
     cbor_writer_init(&writer, fleet->pages[fleet->page_count], FLEET_VERDICT_BYTES);
     sync_verdicts_write(&writer, &verdicts);
     check(!writer.overflow);
-    reply->verdicts = (struct bytes){fleet->pages[fleet->page_count], writer.size};
+    visit->reply->verdicts = (struct bytes){fleet->pages[fleet->page_count], writer.size};
     fleet->page_count += 1;
     return status;
 }
