@@ -193,7 +193,8 @@ static bool end_process(struct hub *hub, uint32_t process, const struct sync_ver
     if (!hub_has_room(hub, end_room(hub, process))) {
         return false;
     }
-    bool is_new = of->end_seq == 0 || of->image.generation != verdict->generation;
+    bool is_new = of->end_seq == 0 || of->image.generation != verdict->generation ||
+                  of->image.flags != verdict->flags;
     of->image.generation = verdict->generation;
     of->image.flags = verdict->flags;
     if (verdict->item_count > of->image.item_count) {

@@ -160,6 +160,22 @@ static void an_end_upstream_without_its_items_cancels_nothing(void **state) {
     assert_true(rig.hub.counters.ended_upstream == 0);
 }
 
+/* Found by the farm: the flags were in memory, and in no record. */
+static void flags_of_an_end_upstream_are_recorded(void **state) {
+    (void)state;
+    static const uint8_t completed[] = {RECORD_COMPLETED};
+    (void)rig_phone(&rig, "A");
+    uint32_t done = fork_finish_one(&rig, RECORD_SUCCESS);
+    struct sync_inventory page = fork_to(2);
+    struct sync_verdict ended = ended_as(1, completed, sizeof completed);
+    ended.revision = 1; /* the hub's is higher */
+    ended.flags = RECORD_PLANNED | RECORD_CANCEL_REQUESTED;
+    fork_judge(&rig, page.from, &ended, 1);
+    fork_settle_until(&rig, HUB_FORK_SETTLED);
+    rig_restart(&rig, true);
+    assert_int_equal(rig_process(&rig, done)->image.flags, ended.flags);
+}
+
 /* Found by the farm: pages were pushed as fast as the network goes, for as long as a sync took. */
 static void no_page_is_due_while_its_verdicts_have_no_room(void **state) {
     (void)state;
@@ -419,6 +435,7 @@ int firmware_hub_inventory_tests(void) {
         cmocka_unit_test_setup(answers_to_another_page_change_nothing, set_up),
         cmocka_unit_test_setup(what_ended_upstream_ends_here_as_it_did_there, set_up),
         cmocka_unit_test_setup(an_end_that_is_known_here_too_only_lifts_the_revision, set_up),
+        cmocka_unit_test_setup(flags_of_an_end_upstream_are_recorded, set_up),
         cmocka_unit_test_setup(no_page_is_due_while_its_verdicts_have_no_room, set_up),
         cmocka_unit_test_setup(an_end_upstream_without_its_items_cancels_nothing, set_up),
         cmocka_unit_test_setup(an_end_upstream_is_believed_against_another_one_here, set_up),
