@@ -34,7 +34,7 @@ table anew; `SIM_BUG=n` runs one). A seed is a farm of one to three hubs, on ave
 
 
 def objects():
-    upstream = [f"{OUT}/host/upstreamd/{name}.o" for name in ("ledger", "assignment_judge")]
+    upstream = [f"{OUT}/host/upstreamd/fleet/{name}.o" for name in ("ledger", "assignment_judge")]
     return sorted(glob.glob(f"{OUT}/tests/sim/*.o")) + upstream
 
 
