@@ -298,6 +298,25 @@ class Examples(hub_rig.HubCase):
         self.assertAlmostEqual(float(row.group(2)) * 1000 / 131072, float(row.group(3)), delta=0.02)
 
 
+class Clauses(unittest.TestCase):
+
+    def test_every_clause_of_the_sync_protocol_names_tests_that_are_there(self):
+        held = {}
+        with open(os.path.join(rig.ROOT, "tests/sync_clauses.txt"), encoding="utf-8") as file:
+            lines = [line.rstrip() for line in file if line.strip() and line[0] != "#"]
+        for line in lines:
+            if line[0] != " ":
+                clause = line
+                self.assertNotIn(clause, held)
+                held[clause] = 0
+                continue
+            path, name = line.split()
+            with open(os.path.join(rig.ROOT, "tests", path), encoding="utf-8") as file:
+                self.assertRegex(file.read(), r"(static void|def) %s\(" % name, line)
+            held[clause] += 1
+        self.assertEqual([], [clause for clause, count in held.items() if count == 0])
+
+
 class Security(unittest.TestCase):
 
     def test_every_line_of_the_checklist_names_a_file_and_a_test_that_are_there(self):
