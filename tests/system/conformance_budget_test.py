@@ -116,6 +116,38 @@ WORKER = ("ready", "waiting_for_worker")
 
 
 @unittest.skipUnless(clock_rig.IS_POSSIBLE, "a sanitizer must be loaded first")
+class Stuck(BudgetCase):
+    """Items that stay in a state for longer than its limit are counted, and no others."""
+
+    phones = 1
+    limit_seconds = 90
+
+    def stuck(self):
+        lines = self.client.get("/metrics").body.splitlines()
+        found = [x.split('"') for x in lines if x.startswith("hub_items_stuck{")]
+        return {parts[1]: int(parts[2].split()[1]) for parts in found}
+
+    def test_what_waits_beyond_the_limit_of_its_state(self):
+        none = dict.fromkeys(self.stuck(), 0)
+        self.assertEqual(self.stuck(), none)
+        self.submit("job")  # no worker comes for it
+        self.submit("job", not_before=hub_rig.now_text(30 * 86400))
+        self.jump(HOUR - 60)
+        self.wait_ready()
+        self.assertEqual(self.stuck(), none)
+        self.jump(120)
+        self.wait_ready()
+        self.assertEqual(self.stuck(), dict(none, ready=1))
+        self.wait_state(self.submit("reviewed"), "suspended")
+        self.jump(86400 + 60)
+        self.wait_ready()
+        self.assertEqual(self.stuck(), dict(none, ready=1, suspended=1))
+        self.jump(6 * 86400)
+        self.wait_ready()
+        self.assertEqual(self.stuck(), dict(none, ready=1, suspended=1, scheduled=1))
+
+
+@unittest.skipUnless(clock_rig.IS_POSSIBLE, "a sanitizer must be loaded first")
 class Capability(BudgetCase):
     """What one capability may use, on whatever phone."""
 
