@@ -1,4 +1,5 @@
 #include "host/shared/capability_file.h"
+#include "host/upstreamd/fleet/registry.h"
 #include "tests/test.h"
 
 #include <setjmp.h>
@@ -55,6 +56,16 @@ static void a_file_that_says_little_gets_sane_values(void **unused) {
     assert_int_equal(list.actions[0].timeout_ms, 30000);
 }
 
+static void how_long_a_grant_lasts_is_the_capabilitys(void **unused) {
+    (void)unused;
+    assert_int_equal(read_text("[capability]\nname = x\n[action.a]\ncommand = true\n"), STATUS_OK);
+    assert_int_equal(registry_grant_ms(&capability), 15 * 60 * 1000); /* SPEC.md section 8 */
+    assert_int_equal(read_text("[capability]\nname = x\ngrant_seconds = 86400\n"
+                               "[action.a]\ncommand = true\n"),
+                     STATUS_OK);
+    assert_int_equal(registry_grant_ms(&capability), 86400000);
+}
+
 static void what_is_wrong_is_named_with_its_line(void **unused) {
     (void)unused;
     static const struct {
@@ -90,6 +101,7 @@ int host_capability_file_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bundled_maintenance_is_read_whole),
         cmocka_unit_test(a_file_that_says_little_gets_sane_values),
+        cmocka_unit_test(how_long_a_grant_lasts_is_the_capabilitys),
         cmocka_unit_test(what_is_wrong_is_named_with_its_line),
     };
     return cmocka_run_group_tests_name("host/capability_file", tests, NULL, NULL);
