@@ -18,7 +18,7 @@ SEED = int(os.environ.get("HUB_SEED", str(int(time.time()))))
 
 
 class PowerCuts(board_rig.BoardCase):
-    limit_seconds = 120 + 12 * KILLS
+    limit_seconds = 120 + 30 * KILLS
 
     def start_aged(self, dice):
         """A hub on a chip whose other blocks hold what was given up long ago, so that each is erased
