@@ -116,13 +116,18 @@ static void begin_at(struct store *store, uint32_t b, uint32_t offset) {
 }
 
 /* Blocks that are held back are erased where the others are too few, and last: better that risk,
- * which takes another power loss before the merge ends, than to leave the log's end as it is. */
+ * which takes another power loss before the merge ends, than to leave the log's end as it is, or
+ * than a store that takes nothing more. */
 static bool has_blocks(struct store *store, uint32_t needed) {
+    uint32_t erasable = store_count_erasable(store);
     needed += needed > 1; /* of several, one may fail */
-    if (store_count_erasable(store) < needed) {
-        store->has_held = false;
+    if (erasable >= needed || !store->has_held) {
+        return erasable >= needed;
     }
-    return store_count_erasable(store) >= needed;
+    store->has_held = false;
+    bool is_enough = store_count_erasable(store) >= needed;
+    store->has_held = !is_enough && erasable > 0;
+    return is_enough;
 }
 
 /* True when what is to be rewritten needs no more than some blocks, which are there. */

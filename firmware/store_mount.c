@@ -3,7 +3,7 @@
 #include <string.h>
 
 enum {
-    TRIES = 4,         /* of a mount that sees what it has read change */
+    TRIES = 16,        /* of a mount that sees what it has read change */
     SEQUENCE_AT = 48,  /* in a header */
     UNSEEN_BLOCKS = 8, /* that may have a header which does not read as one now */
 };
@@ -48,18 +48,20 @@ enum status store_format(struct store *store, const uint8_t id[STORE_ID_BYTES], 
     return store_open_block(store);
 }
 
-/* Begins the mount again, without the blocks behind one of them, or without that one too. */
+/* Begins the mount again, without the blocks behind one of them, or without that one too. CORRUPT:
+ * its header does not read as one any more. */
 static enum status restart(struct store *store, uint32_t block, bool with_it, uint32_t *count) {
     forget_everything(store);
     enum status status = store_choose_headers(store, count);
     if (status != STATUS_OK) {
         return status;
     }
-    while (*count > 1 && store->memory.order[*count - 1] != block) {
+    while (*count > 0 && store->memory.order[*count - 1] != block) {
         *count -= 1;
     }
+    bool is_there = *count > 0;
     *count -= !with_it && *count > 1;
-    return STATUS_OK;
+    return is_there ? STATUS_OK : STATUS_CORRUPT;
 }
 
 /* Finds the log's end, and reads all before it. When a torn group began blocks of its own, these

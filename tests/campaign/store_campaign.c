@@ -1,8 +1,8 @@
 /* store_campaign - loses power on the record store, by the million and on all cores.
  *
- *     store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1]
+ *     store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1] [--life N]
  *         everything, then random lives until N distinct cuts were looked at; --stop: ends with
- *         the first failure
+ *         the first failure; --life: the lives begin with that number instead of 1
  *     store_campaign ID…
  *         exactly these cuts again
  *
@@ -74,6 +74,7 @@ static struct job jobs[JOBS_MAX];
 static uint32_t job_count;
 static uint64_t wanted_cuts = 1000000;
 static uint32_t wanted_seconds = 600;
+static uint32_t first_life = 1;
 static bool stops; /* at the first failure */
 static time_t began;
 
@@ -341,11 +342,14 @@ int main(int argc, char **argv) {
             wanted_seconds = (uint32_t)number;
         } else if (strcmp(argv[at], "--stop") == 0) {
             stops = number != 0;
+        } else if (strcmp(argv[at], "--life") == 0 && number > 0 && number < UINT32_MAX) {
+            first_life = (uint32_t)number;
         } else if (strcmp(argv[at], "--jobs") == 0 && number > 0 && number <= PROCESSES_MAX) {
             processes = (uint32_t)number;
         } else {
-            fprintf(stderr,
-                    "store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1] [ID…]\n");
+            fprintf(
+                stderr,
+                "store_campaign [--cuts N] [--seconds N] [--jobs N] [--stop 1] [--life N] [ID…]\n");
             return 2;
         }
     }
@@ -354,6 +358,7 @@ int main(int argc, char **argv) {
         perror("store_campaign");
         return 3;
     }
+    board->next_life = first_life - 1;
     began = time(NULL);
     catch_signals();
     return at < argc ? replay(argc - at, argv + at) : run_all(processes);

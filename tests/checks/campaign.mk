@@ -4,9 +4,9 @@ CUTS := 1000000
 campaign_rig := $(addprefix tests/firmware/store_,cuts.c damage.c workloads.c rig.c rig_image.c)
 CAMPAIGN_SOURCES := $(wildcard tests/campaign/*.c)
 
-## Lose power CUTS=1000000 times on the record store; ID=… runs one cut again
+## Lose power CUTS=1000000 times on the record store; ID=… runs one cut again, LIFE=N other lives
 campaign: $(OUT)/bin/store_campaign
-	@$< $(or $(ID),--cuts $(CUTS))
+	@$< $(or $(ID),--cuts $(CUTS) $(if $(LIFE),--life $(LIFE)))
 $(OUT)/bin/store_campaign: $(call obj,tests/campaign/store_campaign.c $(campaign_rig)) $(OUT)/libhub.a
 	@mkdir -p $(@D) && echo "LD $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@

@@ -19,7 +19,7 @@ import threading
 from planted import plant, read_bugs, run
 
 OUT = "build/gcc"
-CUTS, SECONDS = "150000", "60"
+CUTS, SECONDS = "150000", "120"
 TESTS, TESTS_SECONDS = ("firmware/store", "firmware/"), 300
 TABLE = "tests/campaign/planted.md"
 HEAD = """# Planted bugs of the record store

@@ -273,6 +273,33 @@ static void damage_at_the_logs_end_stops_the_store_until_the_next_start(void **s
     assert_int_equal(store_case_get(rig_key(last), text), STATUS_IO);
 }
 
+/* A cell of the log's end that reads differently each time: there or not there, nothing else. */
+static void a_mount_ends_though_the_logs_end_reads_differently_each_time(void **state) {
+    (void)state;
+    enum { MOUNTS = 500 };
+    char text[64];
+    uint32_t seen[2] = {0, 0};
+    store_case_start(STORE_CASE_BYTES);
+    store_case_put(store_case_process, "queued");
+    store_case_make_durable();
+    store_case_put(store_case_phone, "ready");
+    store_case_make_durable();
+    uint32_t where = store_slot(&rig->store, store_case_phone)->where;
+    rig->flash.weak[0] = (struct sim_flash_weak){.offset = where + 12, .mask = 1};
+    rig->flash.weak_count = 1;
+    rig->flash.dice = 1;
+    for (uint32_t i = 0; i < MOUNTS; i++) {
+        assert_int_equal(store_mount(&rig->store), STATUS_OK);
+        store_case_reads(store_case_process, "queued");
+        bool is_there = rig->store.head_seq == 2;
+        enum status status = store_case_get(store_case_phone, text);
+        assert_true(is_there ? status == STATUS_OK || status == STATUS_IO
+                             : status == STATUS_NOT_FOUND);
+        seen[is_there] += 1;
+    }
+    assert_true(seen[0] > 0 && seen[1] > 0);
+}
+
 /* Behind a damaged group stands one that is not durable yet: its hash may not be told. */
 static void damage_is_passed_when_what_stands_behind_it_is_durable(void **state) {
     (void)state;
@@ -372,6 +399,7 @@ int firmware_store_read_fault_tests(void) {
         cmocka_unit_test(passing_groups_is_told_and_goes_on),
         cmocka_unit_test(the_open_group_is_read_with_care),
         cmocka_unit_test(damage_at_the_logs_end_stops_the_store_until_the_next_start),
+        cmocka_unit_test(a_mount_ends_though_the_logs_end_reads_differently_each_time),
         cmocka_unit_test(damage_is_passed_when_what_stands_behind_it_is_durable),
         cmocka_unit_test(a_block_may_wear_out_at_any_program),
         cmocka_unit_test(rot_under_a_running_store_is_told_when_its_block_was_cleaned),
