@@ -7,6 +7,7 @@ import conformance_rig
 import fleet_rig
 import hub_rig
 import openapi
+import rig
 
 HUB_ONLY = "hub_only"
 
@@ -69,6 +70,8 @@ class FleetContract(fleet_rig.FleetCase):
         own = self.hubs["hub-1"].client.post("/capability-requests/enqueue", hub_rig.order(
             "short", inputs={"seconds": 30}))
         identity = own.body["process_id"]
+        rig.wait_until(lambda: self.client.get("/processes/" + identity).status == 200, 20,
+                       "upstream has heard of it")
         self.wait_status(identity, "executing")
         self.assertTrue(self.done("POST", "/processes/%s/cancel" % identity, status=202).body["forwarded"])
         self.wait_end(identity)
@@ -76,7 +79,7 @@ class FleetContract(fleet_rig.FleetCase):
     def wait_for_review(self, identity):
         def waits():
             return self.process(identity)["items"][0]["state"] == "suspended"
-        hub_rig.rig.wait_until(waits, 20, "it waits for a person")
+        rig.wait_until(waits, 20, "it waits for a person")
 
     def refuse(self, stranger):
         """Nobody gets in without a token; and what is not there is not found."""
