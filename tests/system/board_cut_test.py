@@ -51,6 +51,14 @@ class PowerCuts(board_rig.BoardCase):
         self.slowest = max(self.slowest, time.monotonic() - begun)
         self.starts += 1
         self.assertGreaterEqual(int(self.status()["durable"]), promised, "what was told of is there")
+        self.assert_sound()
+
+    def assert_sound(self):
+        """Nothing that was torn is taken for rot, and nothing that a start before has built on is gone."""
+        checked = self.board.console.ask("check", "torn_frames=")[-1]
+        found = board_rig.fields(checked)
+        for name in ("rotten_frames", "lost_blocks", "lost_records", "suspect_objects"):
+            self.assertEqual(found[name], "0", checked)
 
     def start_torn(self, promised, dice, shorts):
         """Some starts are cut short, as many in a row; their carrier may hear something."""
@@ -71,10 +79,7 @@ class PowerCuts(board_rig.BoardCase):
         rig.wait_until(lambda: all(COMPLETED <= state <= CANCELED for state in self.states().values())
                        and {key[0] for key in self.states()} >= set(said), 120, "every item ends", step=0.5)
         self.wait_for_upstream(90)
-        checked = self.board.console.ask("check", "torn_frames=")[-1]
-        found = board_rig.fields(checked)
-        for name in ("rotten_frames", "lost_blocks", "lost_records", "suspect_objects"):
-            self.assertEqual(found[name], "0", checked)
+        self.assert_sound()
         print("note: %d power cuts, %d starts, %d with cells that read otherwise, %d processes, %d records, "
               "slowest start %.1f s" % (KILLS, self.starts, self.others, len(said), self.upstream.cursor,
                                         self.slowest))
