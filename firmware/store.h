@@ -158,6 +158,7 @@ struct store {
     uint8_t head_chain[STORE_CHAIN_BYTES]; /* over every group up to the last commit */
     uint8_t acked_chain[STORE_CHAIN_BYTES];
     uint32_t block_sequence; /* highest one ever given to a block */
+    uint32_t counted_blocks; /* that the flash has by what a header says: fewer when it has grown */
     uint32_t mount_sequence; /* no header that the mount has not seen has a higher one */
     uint32_t oldest_known;   /* oldest block that a mount would still look for */
     uint32_t oldest_written; /* as the newest header says, perhaps not durable */

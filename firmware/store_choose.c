@@ -34,6 +34,9 @@ static enum status take_header(struct store *store, uint32_t b, const struct sto
     if (header->sequence > store->block_sequence) {
         store->block_sequence = header->sequence;
     }
+    if (header->block_count > store->counted_blocks) {
+        store->counted_blocks = header->block_count;
+    }
     return STATUS_OK;
 }
 

@@ -224,6 +224,20 @@ static void use_huge_pages(void *table, size_t bytes) {
     }
 }
 
+/* What lies behind a store is taken only by who says so: it may be something else's. */
+static void check_size(const struct daemon *daemon) {
+    const struct hal_flash *flash = daemon->hub.store.flash;
+    uint32_t counted = daemon->hub.store.counted_blocks;
+    if (daemon->settings.store_bytes == 0 && counted < flash->block_count) {
+        daemon_die(EXIT_STORE,
+                   "%s: its store has %u of %u blocks; it was left untouched. Expected [store] "
+                   "size = %llu, or %llu to let it grow",
+                   daemon->settings.store_path, (unsigned)counted, (unsigned)flash->block_count,
+                   (unsigned long long)flash->block_bytes * counted,
+                   (unsigned long long)flash->block_bytes * flash->block_count);
+    }
+}
+
 void daemon_load_hub(struct daemon *daemon) {
     uint8_t boot_id[RECORD_DIGEST_BYTES];
     const char *id = daemon->settings.hub_id;
@@ -247,6 +261,7 @@ void daemon_load_hub(struct daemon *daemon) {
         daemon_die(EXIT_STORE, "%s: cannot use the store: %s", daemon->settings.store_path,
                    load_text(status));
     }
+    check_size(daemon);
     wall_clock_raise(&daemon->wall_clock, daemon->hub.durable_ms);
     const struct store_stats *stats = &daemon->hub.store.stats;
     log_info(
