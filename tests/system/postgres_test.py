@@ -104,7 +104,7 @@ class Server(OnPostgres, upstream_test.UpstreamCase):
             store.head_seq - 3))
         status, body = link.post(hub_client.message(store, cursor, store.behind(cursor)))
         self.assertEqual((503, hub_client.REFUSED), (status, hub_client.Reply(status, body).result))
-        self.assertIn("not_this", self.upstream.output())
+        rig.wait_until(lambda: "not_this" in self.upstream.output(), 10, "it says why")
         self.assertEqual(cursor, len(self.rows()))
         _server.query("ALTER TABLE records DROP CONSTRAINT not_this")
         reply = link.push(store, cursor, store.behind(cursor))
