@@ -204,9 +204,9 @@ static void a_page_that_comes_late_takes_nothing(void **state) {
     world_converge(&world, 20);
 }
 
-/* Found by the farm: of what changed in the life between, only the change was upstream. */
-static void a_fork_before_the_inventory_is_done_leaves_nothing_out(void **state) {
-    (void)state;
+/* The hub is named another epoch before its inventory is done; of what changed in the life between,
+ * only the change is upstream. */
+static void fork_while_listing(void) {
     live(3);
     uint32_t process = rig_submit(&world.rig, &two);
     world_exchange(&world, WORLD_NO_LOSS);
@@ -218,6 +218,26 @@ static void a_fork_before_the_inventory_is_done_leaves_nothing_out(void **state)
     assert_int_equal(rig_ask(&world.rig, hub_suspend, process), STATUS_OK);
     world_exchange(&world, WORLD_REPLY_LOST);
     world.sync.asks_epoch = true;
+}
+
+/* Found by the farm. */
+static void a_fork_before_the_inventory_is_done_leaves_nothing_out(void **state) {
+    (void)state;
+    fork_while_listing();
+    world_converge(&world, 20);
+}
+
+/* Found by the farm: a page that had been judged was believed when it came again, though the hub
+ * had not heard what it was to send. */
+static void a_page_that_is_judged_again_leaves_nothing_out(void **state) {
+    (void)state;
+    fork_while_listing();
+    uint32_t epoch = world.rig.hub.store.epoch;
+    while (world.rig.hub.store.epoch == epoch || world.rig.hub.fork_state != HUB_FORK_LISTING) {
+        world_exchange(&world, WORLD_NO_LOSS);
+        world_run(&world, RECORD_STOPPED);
+    }
+    world_exchange(&world, WORLD_REPLY_LOST);
     world_converge(&world, 20);
 }
 
@@ -436,6 +456,7 @@ int host_fork_tests(void) {
         TEST(a_hub_without_upstream_for_long_tells_all_it_has),
         TEST(a_page_that_comes_late_takes_nothing),
         TEST(a_fork_before_the_inventory_is_done_leaves_nothing_out),
+        TEST(a_page_that_is_judged_again_leaves_nothing_out),
         TEST(no_lease_is_given_before_the_inventory_is_done),
         TEST(a_cut_anywhere_on_the_way_out_only_delays_it),
         TEST(two_hosts_with_one_certificate_are_quarantined),

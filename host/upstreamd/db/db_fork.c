@@ -63,8 +63,9 @@ enum status db_fork_lose_others(struct db *db, const struct db_store *store) {
 
 enum status db_fork_found(struct db *db, int64_t store, uint64_t number,
                           const struct db_fork_row *row) {
+    uint64_t bits = row->is_sealed ? SEALED : 0;
     struct sql_statement *statement = prepare(db, DB_FORK_FOUND, store, number);
-    sql_bind_number(statement, 3, row->is_sealed ? SEALED : 0);
+    sql_bind_number(statement, 3, bits | (row->is_in_doubt ? IN_DOUBT : 0));
     return post(db, statement);
 }
 

@@ -148,7 +148,7 @@ static enum status judge_known(struct fleet *fleet, int64_t store,
 static enum status find_row(struct fleet *fleet, struct apply *apply, uint64_t number,
                             const struct db_fork_row *known) {
     enum status status = STATUS_OK;
-    if (known->is_lost || known->is_waiting || known->is_in_doubt) {
+    if (known->is_lost || known->is_waiting) {
         status = db_fork_found(fleet->db, apply->store->id, number, known);
     }
     return status == STATUS_OK && known->is_waiting ? apply_waiting(apply, number) : status;
