@@ -344,8 +344,10 @@ enum status flash_file_create(struct flash_file *flash, const char *path,
 }
 
 enum status flash_file_grow(const char *path, uint64_t from, uint64_t to) {
-    struct flash_file flash = {.file = -1, .event = -1};
+    static struct flash_file flash; /* large, for what it keeps of the file */
     off_t bytes = 0;
+    memset(&flash, 0, sizeof flash);
+    flash.file = flash.event = -1;
     enum status status = open_locked(&flash, path, 0, &bytes);
     if (status == STATUS_OK && (uint64_t)bytes != from) {
         status = STATUS_FOREIGN;
