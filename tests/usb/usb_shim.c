@@ -187,6 +187,12 @@ static int control(int file, const struct usbdevfs_ctrltransfer *of) {
 
 /* ---- what the program calls ---- */
 
+static void close_handle(uint32_t handle) {
+    struct call call = {.request = {SHIM_CLOSE, handle, 0, 0, 0}};
+    pthread_mutex_lock(&lock);
+    (void)end(&call, say(&call));
+}
+
 static int open_device(const char *path, int flags) {
     char real[512];
     unsigned bus, device;
@@ -194,16 +200,19 @@ static int open_device(const char *path, int flags) {
         errno = ENOENT;
         return -1;
     }
-    snprintf(real, sizeof real, "%s%s", getenv("UMOCKDEV_DIR"), path);
-    int file = (int)syscall(SYS_openat, AT_FDCWD, real, (flags & ~O_ACCMODE) | O_RDWR | O_NONBLOCK);
-    if (file < 0 || file >= FILES) {
-        return -1;
-    }
+    /* The bus first: the event of a device's coming may be here before its node, not its answer. */
     struct call call = {.request = {SHIM_OPEN, device, (uint32_t)flags, 0, 0}};
     pthread_mutex_lock(&lock);
     int handle = end(&call, say(&call));
     if (handle < 0) {
-        syscall(SYS_close, file);
+        return -1;
+    }
+    snprintf(real, sizeof real, "%s%s", getenv("UMOCKDEV_DIR"), path);
+    int file = (int)syscall(SYS_openat, AT_FDCWD, real, (flags & ~O_ACCMODE) | O_RDWR | O_NONBLOCK);
+    if (file < 0 || file >= FILES) {
+        int error = file < 0 ? errno : EMFILE;
+        close_handle((uint32_t)handle);
+        errno = error;
         return -1;
     }
     handles[file] = (uint32_t)handle;
@@ -284,10 +293,8 @@ int close(int file) {
     int (*next)(int);
     *(void **)&next = dlsym(RTLD_NEXT, "close");
     if (file >= 0 && file < FILES && handles[file] != 0) {
-        struct call call = {.request = {SHIM_CLOSE, handles[file], 0, 0, 0}};
+        close_handle(handles[file]);
         handles[file] = 0;
-        pthread_mutex_lock(&lock);
-        (void)end(&call, say(&call));
     }
     return next(file);
 }
