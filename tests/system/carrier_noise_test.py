@@ -132,7 +132,7 @@ class BadLines(carrier_rig.CarrierCase):
     def test_noise_in_both_directions_costs_time_only(self):
         self.line.share = 0.15
         numbers = []
-        for _ in range(8):
+        for _ in range(4):
             numbers.append(self.submit("maintenance %d" % self.dice.randrange(1, 4)))
             for where in (TO_HUBD, TO_BOARD):
                 self.line.send(where, self.dice.randbytes(self.dice.randrange(1, 2000)))
