@@ -117,6 +117,16 @@ static struct config_key address_key(const char *key, char *target, bool is_requ
                                .expected = "tcp:HOST:PORT"};
 }
 
+static struct config_key integer_key(const char *section, const char *key, uint64_t *target,
+                                     uint64_t min, uint64_t max) {
+    return (struct config_key){.section = section,
+                               .key = key,
+                               .kind = CONFIG_INTEGER,
+                               .target = target,
+                               .min = min,
+                               .max = max};
+}
+
 enum status settings_read(struct settings *settings, const char *path, struct config_error *error) {
     struct place place = {.settings = settings};
     *settings = (struct settings){.hub_days = TLS_IDENTITY_LIFE_DAYS,
@@ -139,18 +149,9 @@ enum status settings_read(struct settings *settings, const char *path, struct co
         path_key("sync", "ticket_key_file", settings->ticket_key_file, false),
         path_key("sync", "ca_key", settings->sync_ca_key, false),
         address_key("enroll_listen", settings->enroll_listen, false),
-        {.section = "sync",
-         .key = "hub_days",
-         .kind = CONFIG_INTEGER,
-         .target = &settings->hub_days,
-         .min = 1,
-         .max = 3650},
-        {.section = "sync",
-         .key = "connections",
-         .kind = CONFIG_INTEGER,
-         .target = &settings->sync_connections,
-         .min = SYNC_SERVER_CONNECTIONS_MIN,
-         .max = SYNC_SERVER_CONNECTIONS_MAX},
+        integer_key("sync", "hub_days", &settings->hub_days, 1, 3650),
+        integer_key("sync", "connections", &settings->sync_connections, SYNC_SERVER_CONNECTIONS_MIN,
+                    SYNC_SERVER_CONNECTIONS_MAX),
         {.section = "store",
          .key = "sqlite",
          .kind = CONFIG_EACH,
@@ -161,12 +162,7 @@ enum status settings_read(struct settings *settings, const char *path, struct co
          .kind = CONFIG_EACH,
          .target = &place,
          .take = take_place},
-        {.section = "store",
-         .key = "keep_days",
-         .kind = CONFIG_INTEGER,
-         .target = &settings->keep_days,
-         .min = 1,
-         .max = 36500},
+        integer_key("store", "keep_days", &settings->keep_days, 1, 36500),
         path_key("capabilities", "dir", settings->capability_dir, false),
         {.section = "callbacks",
          .key = "allow",
