@@ -241,6 +241,17 @@ static void a_page_that_is_judged_again_leaves_nothing_out(void **state) {
     world_converge(&world, 20);
 }
 
+/* Found by the farm: the doubt was over with the inventory of a flash that does not have it. */
+static void what_one_inventory_does_not_list_is_in_doubt_in_the_next(void **state) {
+    (void)state;
+    fork_while_listing();
+    world_take_flash(&world, flashes[5]);
+    world_set_flash(&world, flashes[1]);
+    world_converge(&world, 20);
+    world_set_flash(&world, flashes[5]);
+    world_converge(&world, 20);
+}
+
 static void no_lease_is_given_before_the_inventory_is_done(void **state) {
     (void)state;
     live(3);
@@ -457,6 +468,7 @@ int host_fork_tests(void) {
         TEST(a_page_that_comes_late_takes_nothing),
         TEST(a_fork_before_the_inventory_is_done_leaves_nothing_out),
         TEST(a_page_that_is_judged_again_leaves_nothing_out),
+        TEST(what_one_inventory_does_not_list_is_in_doubt_in_the_next),
         TEST(no_lease_is_given_before_the_inventory_is_done),
         TEST(a_cut_anywhere_on_the_way_out_only_delays_it),
         TEST(two_hosts_with_one_certificate_are_quarantined),

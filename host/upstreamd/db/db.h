@@ -292,7 +292,8 @@ must_check enum status db_fork_begin(struct db *db, int64_t store,
 must_check enum status db_fork_lose(struct db *db, int64_t store, uint64_t first, uint64_t last);
 /* The same for all other stores of its hub: this one has taken their place. */
 must_check enum status db_fork_lose_others(struct db *db, const struct db_store *store);
-/* The inventory has it. What is in doubt stays that for this life: the same page may come again. */
+/* The inventory has it. What is in doubt stays that for this life: the same page may come again;
+ * what no inventory has, stays it in the next life as well. */
 must_check enum status db_fork_found(struct db *db, int64_t store, uint64_t number,
                                      const struct db_fork_row *row);
 /* The process's next record behind the place `seq`: path = process, revision, place. */

@@ -40,6 +40,7 @@ static enum status post_for_store(struct db *db, enum db_statement which, int64_
     return post(db, statement);
 }
 
+/* What was in doubt and still waits was not in the last inventory, and stays in doubt. */
 enum status db_fork_begin(struct db *db, int64_t store, const struct db_fork_start *start) {
     uint64_t bits = start->has_inventory ? WAITING : 0;
     bits |= start->is_in_doubt ? IN_DOUBT : 0;

@@ -159,7 +159,8 @@
     STATEMENT(FORK_LEASES, "DELETE FROM leases WHERE store = ?1")                                  \
     STATEMENT(FORK_PHONES, "DELETE FROM objects WHERE store = ?1 AND kind = 1")                    \
     STATEMENT(FORK_SEAL, "UPDATE processes SET sealed = ?2 + CASE WHEN status = 2 "                \
-                         "OR (status >= 4 AND status <= 7) THEN 0 ELSE 1 END WHERE store = ?1")    \
+                         "OR (status >= 4 AND status <= 7) THEN 0 ELSE 1 END "                     \
+                         "+ CASE WHEN ?2 < 4 AND sealed >= 6 THEN 4 ELSE 0 END WHERE store = ?1")  \
     STATEMENT(FORK_LOSE, "UPDATE processes SET lost = 1 WHERE store = ?1 AND number >= ?2 "        \
                          "AND number <= ?3 AND lost = 0 "                                          \
                          "AND (status = 2 OR (status >= 4 AND status <= 7))")                      \
