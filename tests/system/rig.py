@@ -34,9 +34,11 @@ def free_ports(count=1):
     """A port P such that P .. P+count-1 were all free on loopback a moment ago.
 
     They lie below the ports that the system gives to outgoing connections: a client that calls a
-    program which is just being started again could otherwise take its port."""
+    program which is just being started again could otherwise take its port. Files that run at once
+    have ports of their own (HUB_PORTS)."""
+    first, end = (int(n) for n in os.environ.get("HUB_PORTS", "10000-32768").split("-"))
     for _ in range(200):
-        base = random.SystemRandom().randrange(10000, 32768 - count)
+        base = random.SystemRandom().randrange(first, end - count)
         ports = range(base, base + count)
         held = []
         try:

@@ -142,13 +142,18 @@ def run_here(tests):
 class Job:
     """One test file in a process of its own."""
 
-    def __init__(self, name, words):
-        self.name = name
+    def __init__(self, name, words, place, places):
+        self.name, self.place = name, place
         self.output = tempfile.TemporaryFile("w+")
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), *words], stdout=self.output,
-            stderr=subprocess.STDOUT, env={**os.environ, "HUB_JOBS": "1", "HUB_FILE": name})
+            stderr=subprocess.STDOUT, env={**os.environ, "HUB_JOBS": "1", "HUB_FILE": name,
+                                           "HUB_PORTS": self.ports(places)})
+
+    def ports(self, places):
+        width = (32768 - 10000) // places
+        return f"{10000 + width * self.place}-{10000 + width * (self.place + 1)}"
 
     def end(self):
         """Shows what it printed, but its totals; returns them."""
@@ -180,7 +185,8 @@ def run_apart(tests, words, jobs):
     running, sums = [], [0, 0, 0]
     while waiting or running:
         while waiting and len(running) < jobs:
-            running.append(Job(waiting.pop(), words))
+            place = min(set(range(jobs)) - {job.place for job in running})
+            running.append(Job(waiting.pop(), words, place, jobs))
         ended = [job for job in running if job.process.poll() is not None]
         running = [job for job in running if job not in ended]
         for job in ended:
@@ -190,8 +196,10 @@ def run_apart(tests, words, jobs):
 
 
 def main():
-    # Whoever starts this in the background has SIGINT ignored, and so would every program here.
+    # Whoever starts this in the background has SIGINT ignored, or SIGHUP, and so would every program
+    # here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     words = sys.argv[1:]
     only = os.environ.get("HUB_FILE")
     tests = find_tests(words)
